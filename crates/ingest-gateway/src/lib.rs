@@ -1,0 +1,1 @@
+//! HTTP front of the engines: OTLP/HTTP, balancing and the query API.

@@ -1,0 +1,1 @@
+//! Seeded OTLP traffic: what is sent, and what must come out of it.

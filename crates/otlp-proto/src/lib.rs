@@ -1,0 +1,20 @@
+//! Wire types of OTLP and of the correlation query API, generated from `proto/`; no behaviour.
+
+pub mod raw;
+
+/// The generated modules, nested as the protobuf packages are.
+#[allow(
+    clippy::all,
+    unreachable_pub,
+    unused_qualifications,
+    rustdoc::all,
+    reason = "generated code"
+)]
+mod wire {
+    include!(concat!(env!("OUT_DIR"), "/wire.rs"));
+}
+
+pub use wire::{correlation, opentelemetry};
+
+/// Encoded `FileDescriptorSet` of all services, for gRPC server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

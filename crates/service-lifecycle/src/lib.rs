@@ -1,0 +1,1 @@
+//! Boot, ready, drain and exit, the same for every process.

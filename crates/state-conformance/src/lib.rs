@@ -1,0 +1,1 @@
+//! The contract of `StateManager` as named cases that every backend runs.

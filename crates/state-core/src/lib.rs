@@ -1,0 +1,1 @@
+//! The contract of correlation state: `StateManager`, its types and its errors.

@@ -1,0 +1,1 @@
+//! Correlation state in the memory of one process.
