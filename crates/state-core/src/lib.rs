@@ -1,1 +1,22 @@
-//! The contract of correlation state: `StateManager`, its types and its errors.
+//! The contract of correlation state: [`StateManager`], its types and its errors.
+//!
+//! Telemetry is opaque here: no OTLP is decoded, no backend is named and no clock is read.
+//! A correlation is a grow-only set of [`Fragment`]s, so adding one is idempotent, commutative and
+//! associative; what a reader sees, [`CorrelationEntry`] and [`Summary`], is the fold of that set.
+#![warn(missing_docs)]
+
+mod entry;
+mod error;
+mod fragment;
+mod id;
+mod manager;
+mod settings;
+mod summary;
+
+pub use entry::{CorrelationEntry, Overrides};
+pub use error::{BoxError, Error, Result};
+pub use fragment::{Facts, Fragment, FragmentId, Identity, Origin, Root, Signal};
+pub use id::{CorrelationId, CorrelationKey, InvalidId, Tenant, TraceId};
+pub use manager::{Append, Backend, Cursor, Outcome, Page, RangeQuery, Refusal, StateManager};
+pub use settings::{Limits, Settings};
+pub use summary::{Counts, Labels, Summary};

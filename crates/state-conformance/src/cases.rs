@@ -1,0 +1,109 @@
+//! The list of cases: a case that is not named here does not run.
+
+mod append;
+mod cleanup;
+mod entry;
+mod expiry;
+mod limits;
+mod list;
+mod names;
+mod store;
+
+use futures::FutureExt as _;
+
+use crate::{Case, Space};
+
+macro_rules! cases {
+    ($($module:ident: $($case:ident)*;)*) => {
+        [$($((
+            concat!(stringify!($module), "::", stringify!($case)),
+            (|space: Space| $module::$case(space).boxed_local()) as fn(Space) -> _,
+        ),)*)*]
+    };
+}
+
+pub(crate) fn all() -> impl Iterator<Item = Case> {
+    cases! {
+        append:
+            a_new_fragment_is_added
+            the_same_fragment_again_is_a_duplicate
+            any_order_gives_the_same_correlation
+            any_number_of_retries_gives_the_same_correlation
+            fragments_of_one_batch_may_share_a_correlation
+            the_same_fragment_twice_in_one_batch_is_added_once
+            spans_and_logs_join_one_correlation
+            outcomes_come_in_the_order_of_the_batch
+            concurrent_appends_of_two_clients_lose_nothing
+            concurrent_appends_of_one_fragment_add_it_once
+            an_empty_batch_is_confirmed
+            a_duplicate_counts_as_an_arrival
+            first_seen_stays_and_last_updated_moves
+            fragments_are_read_in_order_of_arrival
+            payloads_of_any_bytes_come_back
+            a_payload_of_a_megabyte_comes_back;
+        names:
+            unicode_and_longest_ids_are_kept
+            names_that_look_like_patterns_are_only_names
+            tenants_are_apart
+            a_tenant_and_an_id_do_not_run_together
+            a_key_value_correlation_has_no_trace_id;
+        entry:
+            an_unknown_correlation_is_none
+            every_field_round_trips
+            an_entry_without_fragments_round_trips
+            set_replaces_what_was_there
+            what_was_set_stays_when_fragments_are_added
+            a_fragment_that_was_set_is_known
+            a_fragment_that_was_replaced_is_new
+            setting_another_id_is_refused
+            delete_answers_whether_it_was_there
+            what_arrives_after_a_delete_starts_anew
+            concurrent_sets_leave_one_of_them_whole;
+        limits:
+            a_fragment_over_spans_max_is_refused
+            a_fragment_over_bytes_max_is_refused
+            spans_and_logs_are_bounded_apart
+            a_full_correlation_knows_its_duplicates
+            a_refusal_leaves_the_rest_of_the_batch
+            a_refused_first_fragment_creates_nothing
+            an_entry_over_a_limit_is_refused;
+        expiry:
+            a_correlation_is_gone_after_its_ttl
+            an_expired_correlation_is_not_listed
+            an_expired_correlation_is_not_counted
+            an_own_ttl_may_be_shorter
+            an_own_ttl_may_be_longer
+            an_arrival_renews_the_ttl
+            an_own_ttl_is_kept_by_later_arrivals
+            what_arrives_after_expiry_starts_anew
+            deleting_what_has_expired_finds_nothing
+            expire_answers_how_many_it_freed
+            expire_leaves_what_is_alive
+            an_own_ttl_of_zero_is_refused;
+        list:
+            the_newest_arrival_comes_first
+            from_is_included_and_to_is_not
+            an_empty_range_lists_nothing
+            pages_hold_every_correlation_once
+            equal_times_are_paged_by_id
+            an_updated_correlation_moves_to_the_front
+            a_service_that_took_part_is_found
+            a_deleted_correlation_is_not_listed
+            a_summary_says_what_the_entry_says
+            tenants_list_their_own;
+        cleanup:
+            what_is_older_than_the_cutoff_goes
+            what_is_as_old_as_the_cutoff_stays
+            a_late_arrival_saves_an_old_correlation
+            the_count_is_exact_for_many
+            cleanup_reaches_every_tenant
+            a_second_cleanup_finds_nothing
+            what_arrives_after_a_cleanup_starts_anew;
+        store:
+            the_count_follows_every_change
+            an_open_store_is_ready
+            a_closed_store_refuses_and_says_so
+            the_state_outlives_its_clients;
+    }
+    .into_iter()
+}

@@ -1,0 +1,128 @@
+//! Lists by time: order, borders, pages, filters.
+
+use state_core::{CorrelationEntry, Origin, Overrides, RangeQuery};
+
+use crate::{
+    Space,
+    sample::{append, at, entry, everything, found, ids, key, key_of, list, logs, set, spans},
+};
+
+fn range(from: i64, to: i64) -> RangeQuery {
+    RangeQuery { from: Some(at(from)), to: Some(at(to)), ..everything() }
+}
+
+pub(crate) async fn the_newest_arrival_comes_first(space: Space) {
+    let store = space.client().await;
+    for (id, time) in [("b", 20), ("d", 40), ("a", 10), ("c", 30)] {
+        set(&*store, entry(id, at(time))).await;
+    }
+    assert_eq!(ids(&*store, everything()).await, ["d", "c", "b", "a"]);
+}
+
+pub(crate) async fn from_is_included_and_to_is_not(space: Space) {
+    let store = space.client().await;
+    for time in 0..6 {
+        set(&*store, entry(&time.to_string(), at(time))).await;
+    }
+    assert_eq!(ids(&*store, range(2, 4)).await, ["3", "2"]);
+    assert_eq!(ids(&*store, RangeQuery { from: Some(at(4)), ..everything() }).await, ["5", "4"]);
+    assert_eq!(ids(&*store, RangeQuery { to: Some(at(2)), ..everything() }).await, ["1", "0"]);
+}
+
+pub(crate) async fn an_empty_range_lists_nothing(space: Space) {
+    let store = space.client().await;
+    set(&*store, entry("a", at(5))).await;
+    for query in [range(5, 5), range(6, 4), range(0, 5), range(6, 100)] {
+        assert_eq!(list(&*store, query).await, []);
+    }
+}
+
+pub(crate) async fn pages_hold_every_correlation_once(space: Space) {
+    let store = space.client().await;
+    for number in 0..150_i64 {
+        // Several seconds apart, in no order.
+        set(&*store, entry(&format!("id-{number:03}"), at(number * 37 % 150 * 500_000))).await;
+    }
+    for limit in [1, 7, 150, 1_000] {
+        let mut listed = ids(&*store, RangeQuery { limit, ..everything() }).await;
+        listed.sort_unstable();
+        let expected: Vec<_> = (0..150).map(|number| format!("id-{number:03}")).collect();
+        assert_eq!(listed, expected, "in pages of {limit}");
+    }
+}
+
+pub(crate) async fn equal_times_are_paged_by_id(space: Space) {
+    let store = space.client().await;
+    let expected: Vec<_> = (0..30).map(|number| format!("id-{number:02}")).collect();
+    for id in &expected {
+        set(&*store, entry(id, at(7))).await;
+    }
+    assert_eq!(ids(&*store, RangeQuery { limit: 4, ..everything() }).await, expected);
+}
+
+pub(crate) async fn an_updated_correlation_moves_to_the_front(space: Space) {
+    let store = space.client().await;
+    for (id, time) in [("a", 1), ("b", 2), ("c", 3)] {
+        set(&*store, entry(id, at(time))).await;
+    }
+    append(&*store, &key("a"), spans(9, 1)).await;
+    assert_eq!(ids(&*store, everything()).await, ["a", "c", "b"]);
+    assert_eq!(ids(&*store, range(0, 10)).await, ["c", "b"], "it has left its old place");
+}
+
+pub(crate) async fn a_service_that_took_part_is_found(space: Space) {
+    let store = space.client().await;
+    for (id, seeds) in [("a", [1, 2]), ("b", [3, 4]), ("c", [2, 3])] {
+        for seed in seeds {
+            append(&*store, &key(id), spans(seed, 1)).await;
+        }
+    }
+    let with = |service: &str| RangeQuery { service: Some(service.into()), limit: 1, ..everything() };
+    assert_eq!(ids(&*store, with("service-2")).await, ["c", "a"]);
+    assert_eq!(ids(&*store, with("service-4")).await, ["b"]);
+    assert_eq!(ids(&*store, with("service")).await, Vec::<String>::new());
+}
+
+pub(crate) async fn a_deleted_correlation_is_not_listed(space: Space) {
+    let store = space.client().await;
+    append(&*store, &key("a"), spans(1, 1)).await;
+    append(&*store, &key("b"), spans(1, 1)).await;
+    store.delete_correlation(&key("a")).await.unwrap();
+    assert_eq!(ids(&*store, everything()).await, ["b"]);
+}
+
+pub(crate) async fn a_summary_says_what_the_entry_says(space: Space) {
+    let store = space.client().await;
+    for seed in [3, 0, 7] {
+        append(&*store, &key("a"), spans(seed, 2)).await;
+        append(&*store, &key("a"), logs(seed, 1)).await;
+    }
+    let overrides = Overrides {
+        service: Some("own".into()),
+        metadata: [("ticket".to_owned(), "T".to_owned())].into(),
+        ..Overrides::default()
+    };
+    let fragments = vec![spans(0, 2), spans(4, 3)];
+    set(&*store, CorrelationEntry::fold(key("b").id, at(1), at(2), fragments, overrides)).await;
+    for mut summary in list(&*store, everything()).await {
+        let mut expected = found(&*store, &key(summary.correlation_id.as_str())).await.summary();
+        // A list does not read telemetry, so it does not know the keys in it.
+        expected.metadata.remove("order.id");
+        summary.metadata.remove("order.id");
+        assert_eq!(summary, expected);
+        assert_eq!(summary.root_name, "GET /");
+        let origin = Origin { service: "service-0".into(), env: "test".into() };
+        assert!(summary.involves(&origin.service));
+    }
+}
+
+pub(crate) async fn tenants_list_their_own(space: Space) {
+    let store = space.client().await;
+    append(&*store, &key_of("a", "x"), spans(1, 1)).await;
+    append(&*store, &key_of("ab", "y"), spans(1, 1)).await;
+    append(&*store, &key_of("", "z"), spans(1, 1)).await;
+    for (tenant, expected) in [("a", "x"), ("ab", "y"), ("", "z")] {
+        let query = RangeQuery { tenant: tenant.parse().unwrap(), ..everything() };
+        assert_eq!(ids(&*store, query).await, [expected]);
+    }
+}

@@ -1,0 +1,214 @@
+//! The contract: `StateManager`, and what goes in and comes out of it.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::{CorrelationEntry, CorrelationId, CorrelationKey, Fragment, Result, Summary, Tenant};
+
+/// Shared state of correlations.
+///
+/// Any number of replicas may use the same store at once. Every operation on one correlation is
+/// atomic: a reader sees all of an append to it or none. Time is the store's own: it never goes
+/// backwards for a correlation and is kept to the microsecond.
+///
+/// A correlation whose TTL has passed since its last arrival does not exist for any operation,
+/// whether or not its memory has been freed yet; what arrives for it later starts anew.
+///
+/// # Errors
+/// Every method answers [`Error::Unavailable`](crate::Error::Unavailable) while the store cannot
+/// confirm, and [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). Repeating any
+/// call is safe.
+#[async_trait]
+pub trait StateManager: fmt::Debug + Send + Sync + 'static {
+    /// Adds fragments to their correlations, creating those that are not there.
+    ///
+    /// Answers one [`Outcome`] for each, in their order, once the store has confirmed them: what is
+    /// answered `Added` or `Duplicate` survives the death of this process. Adding a fragment again
+    /// changes nothing but the time of the last arrival. Atomic per correlation, not over the whole batch:
+    /// after an error any part of it may have been added, and repeating adds the rest.
+    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Outcome>>;
+
+    /// Reads a correlation with all its telemetry.
+    async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>>;
+
+    /// Replaces a correlation, or creates it. Its `first_seen` and `last_updated` are kept as given,
+    /// to the microsecond.
+    ///
+    /// It lives for `ttl` after this call and after every later arrival; `None` means the default.
+    ///
+    /// # Errors
+    /// `Invalid` if the entry has another id than `key`, exceeds a limit, or `ttl` is zero.
+    async fn set_correlation(
+        &self,
+        key: &CorrelationKey,
+        entry: CorrelationEntry,
+        ttl: Option<Duration>,
+    ) -> Result<()>;
+
+    /// Removes a correlation; answers whether it was there. What arrives later starts anew.
+    async fn delete_correlation(&self, key: &CorrelationKey) -> Result<bool>;
+
+    /// Lists correlations of a tenant by the time of their last arrival, newest first.
+    ///
+    /// Work per call is bounded: a page may hold fewer than asked for, even none, and still have a
+    /// next one. A correlation that stays as it is while the pages are read is on exactly one of
+    /// them; one that is updated meanwhile moves towards the newest.
+    async fn get_correlations_by_time_range(&self, query: &RangeQuery) -> Result<Page>;
+
+    /// Removes every correlation, of all tenants, whose last arrival is before `cutoff`; answers
+    /// how many.
+    async fn cleanup_old_correlations(&self, cutoff: DateTime<Utc>) -> Result<u64>;
+
+    /// Frees what has outlived its TTL; answers how many correlations.
+    ///
+    /// Only a matter of memory: no other method ever returns or counts them. Work per call is
+    /// bounded; a call that frees nothing found nothing.
+    async fn expire(&self) -> Result<u64>;
+
+    /// Counts the correlations of all tenants, exactly.
+    async fn get_correlation_count(&self) -> Result<u64>;
+
+    /// Answers whether the store can serve now; the error says why not.
+    async fn ready(&self) -> Result<()>;
+
+    /// Which backend this is.
+    fn backend(&self) -> Backend;
+
+    /// Finishes what is in flight and ends the store's connections. The state itself stays.
+    async fn close(&self) -> Result<()>;
+}
+
+/// Where the state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// In this process.
+    Memory,
+    /// In one Redis server.
+    Redis,
+    /// In a Redis Cluster.
+    RedisCluster,
+}
+
+impl Backend {
+    /// Its name in metrics, logs and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::RedisCluster => "redis-cluster",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// A fragment and the correlation it belongs to.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The correlation.
+    pub key: CorrelationKey,
+    /// What is added.
+    pub fragment: Fragment,
+}
+
+/// What became of a fragment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was new and is kept.
+    Added,
+    /// The same fragment was kept before.
+    Duplicate,
+    /// It would exceed a limit of its correlation; nothing was written.
+    Refused(Refusal),
+}
+
+/// Why a fragment can never be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The correlation would hold more spans or log records than [`Limits::spans_max`](crate::Limits::spans_max).
+    SpansMax,
+    /// The correlation would hold more bytes than [`Limits::bytes_max`](crate::Limits::bytes_max).
+    BytesMax,
+}
+
+impl Refusal {
+    /// Its name in metrics, and the configuration key to raise.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SpansMax => "spans_max",
+            Self::BytesMax => "bytes_max",
+        }
+    }
+}
+
+/// Which correlations to list.
+#[derive(Debug, Clone, Default)]
+pub struct RangeQuery {
+    /// Whose.
+    pub tenant: Tenant,
+    /// Last arrival at or after this time.
+    pub from: Option<DateTime<Utc>>,
+    /// Last arrival before this time.
+    pub to: Option<DateTime<Utc>>,
+    /// Only those in which this service took part.
+    pub service: Option<String>,
+    /// At most this many.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub after: Option<Cursor>,
+}
+
+impl RangeQuery {
+    /// Whether a correlation belongs into the list after the cursor.
+    pub fn admits(&self, summary: &Summary) -> bool {
+        let time = summary.last_updated;
+        self.from.is_none_or(|from| time >= from)
+            && self.to.is_none_or(|to| time < to)
+            && self.after.as_ref().is_none_or(|after| *after < Cursor::of(summary))
+            && self.service.as_ref().is_none_or(|service| summary.involves(service))
+    }
+}
+
+/// A place in a list that is ordered by last arrival, newest first, then by id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// Last arrival of the correlation before the place.
+    pub last_updated: DateTime<Utc>,
+    /// Its id.
+    pub correlation_id: CorrelationId,
+}
+
+impl Cursor {
+    /// The place right after a correlation.
+    pub fn of(summary: &Summary) -> Self {
+        Self { last_updated: summary.last_updated, correlation_id: summary.correlation_id.clone() }
+    }
+}
+
+impl PartialOrd for Cursor {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Cursor {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let newest_first = other.last_updated.cmp(&self.last_updated);
+        newest_first.then_with(|| self.correlation_id.cmp(&other.correlation_id))
+    }
+}
+
+/// Part of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Newest arrival first.
+    pub correlations: Vec<Summary>,
+    /// Where the list goes on; `None` at its end.
+    pub next: Option<Cursor>,
+}

@@ -1,0 +1,115 @@
+//! One correlation as it is kept: its fragments and what is folded from them as they arrive.
+
+use std::{collections::HashSet, time::Duration};
+
+use chrono::{DateTime, Utc};
+use state_core::{
+    CorrelationEntry, CorrelationId, Counts, Fragment, FragmentId, Labels, Limits, Outcome, Overrides,
+    Refusal, Summary,
+};
+
+pub(crate) struct Stored {
+    pub(crate) first_seen: DateTime<Utc>,
+    pub(crate) last_updated: DateTime<Utc>,
+    /// When it is gone, unless something arrives before.
+    pub(crate) expires: DateTime<Utc>,
+    /// When it is looked at next; never after `expires`. Kept back so that an arrival does not have
+    /// to move it.
+    pub(crate) due: DateTime<Utc>,
+    pub(crate) counts: Counts,
+    ttl: Duration,
+    labels: Labels,
+    overrides: Overrides,
+    known: HashSet<FragmentId>,
+    /// In order of arrival.
+    fragments: Vec<Fragment>,
+}
+
+impl Stored {
+    /// An empty correlation, created now.
+    pub(crate) fn new(ttl: Duration, now: DateTime<Utc>) -> Self {
+        let expires = after(now, ttl);
+        Self {
+            first_seen: now,
+            last_updated: now,
+            expires,
+            due: expires,
+            counts: Counts::default(),
+            ttl,
+            labels: Labels::default(),
+            overrides: Overrides::default(),
+            known: HashSet::new(),
+            fragments: Vec::new(),
+        }
+    }
+
+    /// An entry as it was given; its life begins now.
+    pub(crate) fn of(entry: CorrelationEntry, ttl: Duration, now: DateTime<Utc>) -> Self {
+        let mut stored = Self::new(ttl, now);
+        stored.overrides = entry.overrides();
+        (stored.first_seen, stored.last_updated) = (entry.first_seen, entry.last_updated);
+        entry.spans.into_iter().chain(entry.logs).for_each(|fragment| stored.add(fragment));
+        stored
+    }
+
+    /// Adds a fragment, unless it is known or too much.
+    pub(crate) fn append(&mut self, fragment: Fragment, now: DateTime<Utc>, limits: &Limits) -> Outcome {
+        let outcome = if self.known.contains(&fragment.id()) {
+            Outcome::Duplicate
+        } else if let Some(refusal) = self.exceeds(&fragment, limits) {
+            return Outcome::Refused(refusal);
+        } else {
+            self.add(fragment);
+            Outcome::Added
+        };
+        self.last_updated = self.last_updated.max(now);
+        self.expires = self.expires.max(after(now, self.ttl));
+        outcome
+    }
+
+    fn exceeds(&self, fragment: &Fragment, limits: &Limits) -> Option<Refusal> {
+        let items = self.counts.items(fragment.signal()) + fragment.identities().len() as u64;
+        let bytes = self.counts.bytes + fragment.payload().len() as u64;
+        if items > limits.spans_max {
+            Some(Refusal::SpansMax)
+        } else if bytes > limits.bytes_max {
+            Some(Refusal::BytesMax)
+        } else {
+            None
+        }
+    }
+
+    fn add(&mut self, fragment: Fragment) {
+        if self.known.insert(fragment.id()) {
+            self.counts.absorb(&fragment);
+            self.labels.absorb(&fragment);
+            self.fragments.push(fragment);
+        }
+    }
+
+    /// Whether this service took part.
+    pub(crate) fn involves(&self, service: &str) -> bool {
+        self.service() == service || self.labels.origins.iter().any(|origin| origin.service == service)
+    }
+
+    fn service(&self) -> &str {
+        self.overrides.service.as_deref().unwrap_or_else(|| self.labels.service())
+    }
+
+    pub(crate) fn entry(&self, id: &CorrelationId) -> CorrelationEntry {
+        let (fragments, overrides) = (self.fragments.clone(), self.overrides.clone());
+        CorrelationEntry::fold(id.clone(), self.first_seen, self.last_updated, fragments, overrides)
+    }
+
+    pub(crate) fn summary(&self, id: &CorrelationId) -> Summary {
+        let (labels, overrides) = (&self.labels, &self.overrides);
+        Summary::fold(id.clone(), self.first_seen, self.last_updated, self.counts.clone(), labels, overrides)
+    }
+}
+
+/// The time a duration later; a duration beyond the end of time means the end of time.
+fn after(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
+    let end =
+        chrono::TimeDelta::from_std(duration).ok().and_then(|duration| now.checked_add_signed(duration));
+    end.unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
