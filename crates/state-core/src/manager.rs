@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{CorrelationEntry, CorrelationId, CorrelationKey, Fragment, Result, Summary, Tenant};
 
@@ -39,7 +39,7 @@ pub trait StateManager: fmt::Debug + Send + Sync + 'static {
     /// It lives for `ttl` after this call and after every later arrival; `None` means the default.
     ///
     /// # Errors
-    /// `Invalid` if the entry has another id than `key`, exceeds a limit, or `ttl` is zero.
+    /// `Invalid` for what [`Settings::admit`](crate::Settings::admit) refuses.
     async fn set_correlation(
         &self,
         key: &CorrelationKey,
@@ -180,14 +180,19 @@ impl RangeQuery {
 pub struct Cursor {
     /// Last arrival of the correlation before the place.
     pub last_updated: DateTime<Utc>,
-    /// Its id.
-    pub correlation_id: CorrelationId,
+    /// Its id; `None` is the place before all that arrived last at this time.
+    pub correlation_id: Option<CorrelationId>,
 }
 
 impl Cursor {
     /// The place right after a correlation.
     pub fn of(summary: &Summary) -> Self {
-        Self { last_updated: summary.last_updated, correlation_id: summary.correlation_id.clone() }
+        Self { last_updated: summary.last_updated, correlation_id: Some(summary.correlation_id.clone()) }
+    }
+
+    /// The place before all whose last arrival lies before a time.
+    pub fn before(time: DateTime<Utc>) -> Self {
+        Self { last_updated: time - TimeDelta::microseconds(1), correlation_id: None }
     }
 }
 

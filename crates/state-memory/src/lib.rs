@@ -21,8 +21,8 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use shard::Shard;
 use state_core::{
-    Append, Backend, CorrelationEntry, CorrelationKey, Counts, Cursor, Error, Limits, Outcome, Page,
-    RangeQuery, Result, Settings, StateManager, Summary,
+    Append, Backend, CorrelationEntry, CorrelationKey, Cursor, Error, Outcome, Page, RangeQuery, Result,
+    Settings, StateManager, Summary,
 };
 use stored::Stored;
 
@@ -118,17 +118,9 @@ impl StateManager for InMemoryStateManager {
         ttl: Option<Duration>,
     ) -> Result<()> {
         let state = self.open(|| format!("set correlation {key}"))?;
-        let invalid = |reason| Error::Invalid { attempted: format!("set correlation {key}"), reason };
-        if entry.correlation_id != key.id {
-            return Err(invalid(format!("the entry is of correlation {}", entry.correlation_id)));
-        }
-        let ttl = ttl.unwrap_or(state.settings.ttl);
-        if ttl.is_zero() {
-            return Err(invalid("a TTL of zero is not allowed; delete the correlation instead".into()));
-        }
+        let ttl = state.settings.admit(key, &entry, ttl)?;
         let now = state.now();
         let stored = Stored::of(entry, ttl, now);
-        check(&stored.counts, &state.settings.limits).map_err(invalid)?;
         state.shard(key).lock().replace(key.clone(), stored, now);
         Ok(())
     }
@@ -175,17 +167,6 @@ impl StateManager for InMemoryStateManager {
         self.closed.store(true, Ordering::Release);
         Ok(())
     }
-}
-
-fn check(counts: &Counts, limits: &Limits) -> Result<(), String> {
-    let most = counts.spans.max(counts.logs);
-    if most > limits.spans_max {
-        return Err(format!("{most} spans or log records are more than spans_max = {}", limits.spans_max));
-    }
-    if counts.bytes > limits.bytes_max {
-        return Err(format!("{} bytes are more than bytes_max = {}", counts.bytes, limits.bytes_max));
-    }
-    Ok(())
 }
 
 /// What one shard has for a page.

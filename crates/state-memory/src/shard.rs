@@ -36,8 +36,8 @@ impl Shard {
             let after = stored.last_updated;
             if after != before {
                 let listed = self.listed.entry(key.tenant).or_default();
-                listed.remove(&Cursor { last_updated: before, correlation_id: key.id.clone() });
-                listed.insert(Cursor { last_updated: after, correlation_id: key.id });
+                listed.remove(&Cursor { last_updated: before, correlation_id: Some(key.id.clone()) });
+                listed.insert(Cursor { last_updated: after, correlation_id: Some(key.id) });
             }
             return outcome;
         }
@@ -55,7 +55,7 @@ impl Shard {
 
     pub(crate) fn replace(&mut self, key: CorrelationKey, stored: Stored, now: DateTime<Utc>) {
         self.remove(&key, now);
-        let place = Cursor { last_updated: stored.last_updated, correlation_id: key.id.clone() };
+        let place = Cursor { last_updated: stored.last_updated, correlation_id: Some(key.id.clone()) };
         self.listed.entry(key.tenant.clone()).or_default().insert(place);
         let key = Arc::new(key);
         self.due.insert((stored.due, Arc::clone(&key)));
@@ -65,7 +65,7 @@ impl Shard {
     /// Frees a correlation; answers whether it was alive.
     pub(crate) fn remove(&mut self, key: &CorrelationKey, now: DateTime<Utc>) -> bool {
         let Some((key, stored)) = self.correlations.remove_entry(key) else { return false };
-        let place = Cursor { last_updated: stored.last_updated, correlation_id: key.id.clone() };
+        let place = Cursor { last_updated: stored.last_updated, correlation_id: Some(key.id.clone()) };
         if let Some(listed) = self.listed.get_mut(&key.tenant) {
             listed.remove(&place);
             if listed.is_empty() {
@@ -78,19 +78,15 @@ impl Shard {
 
     pub(crate) fn list(&self, query: &RangeQuery, now: DateTime<Utc>, examined_max: usize) -> Part {
         let Some(listed) = self.listed.get(&query.tenant) else { return Part::default() };
-        // The first place that is before `to`: no id is empty, and the order of ids is ascending.
-        let start = match (&query.after, query.to) {
-            (Some(after), to) if to.is_none_or(|to| after.last_updated < to) => {
-                Bound::Excluded(after.clone())
-            }
-            (_, to) => to.map_or(Bound::Unbounded, |to| Bound::Included(before(to))),
-        };
+        let start = query.after.clone().max(query.to.map(Cursor::before));
+        let start = start.map_or(Bound::Unbounded, Bound::Excluded);
         let mut part = Part::default();
         for (number, place) in listed.range((start, Bound::Unbounded)).enumerate() {
             if query.from.is_some_and(|from| place.last_updated < from) {
                 break;
             }
-            let key = CorrelationKey { tenant: query.tenant.clone(), id: place.correlation_id.clone() };
+            let Some(id) = place.correlation_id.clone() else { continue };
+            let key = CorrelationKey { tenant: query.tenant.clone(), id };
             if let Some(stored) = self.get(&key, now)
                 && query.service.as_ref().is_none_or(|service| stored.involves(service))
             {
@@ -109,8 +105,9 @@ impl Shard {
         for tenant in self.listed.keys().cloned().collect::<Vec<_>>() {
             while let Some(oldest) = self.listed.get(&tenant).and_then(|listed| listed.last())
                 && oldest.last_updated < cutoff
+                && let Some(id) = oldest.correlation_id.clone()
             {
-                let key = CorrelationKey { tenant: tenant.clone(), id: oldest.correlation_id.clone() };
+                let key = CorrelationKey { tenant: tenant.clone(), id };
                 removed += u64::from(self.remove(&key, now));
             }
         }
@@ -140,10 +137,4 @@ impl Shard {
         self.expire(now);
         self.correlations.len() as u64
     }
-}
-
-/// The first possible place with an arrival before `to`.
-fn before(to: DateTime<Utc>) -> Cursor {
-    let smallest = "\0".parse().expect("a correlation id of one byte");
-    Cursor { last_updated: to - chrono::TimeDelta::microseconds(1), correlation_id: smallest }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Stored {
     /// When it is looked at next; never after `expires`. Kept back so that an arrival does not have
     /// to move it.
     pub(crate) due: DateTime<Utc>,
-    pub(crate) counts: Counts,
+    counts: Counts,
     ttl: Duration,
     labels: Labels,
     overrides: Overrides,

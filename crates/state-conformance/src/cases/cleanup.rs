@@ -40,7 +40,7 @@ pub(crate) async fn the_count_is_exact_for_many(space: Space) {
     let store = space.client().await;
     let sets = (0..3_000).map(|number| {
         let store = &store;
-        async move { set(&*store, entry(&format!("id-{number}"), at(number))).await }
+        async move { set(&**store, entry(&format!("id-{number}"), at(number))).await }
     });
     futures::future::join_all(sets).await;
     assert_eq!(count(&*store).await, 3_000);
