@@ -1,1 +1,23 @@
 //! Correlation state in a Redis server or Redis Cluster, shared by all replicas.
+//!
+//! Engines are symmetric and hold no state: each appends to, reads and removes any correlation.
+//! Correlations are spread over buckets; all keys of a bucket share a hash tag, so one script call
+//! adds many fragments at once, and the appends of concurrent requests are gathered per bucket.
+//! `keys.rs` is the table of every key.
+
+mod commit;
+mod config;
+mod error;
+mod field;
+mod keys;
+mod link;
+mod list;
+mod node;
+mod router;
+mod schema;
+mod script;
+mod store;
+mod topology;
+
+pub use config::{Config, InvalidConfig};
+pub use store::RedisStateManager;

@@ -1,0 +1,208 @@
+//! Group commit: the appends of concurrent requests go out together, one script call per bucket.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use fred::{
+    error::{Error, ErrorKind},
+    prelude::Value,
+};
+use state_core::{Outcome, Refusal};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    keys::{Bucket, Keys},
+    link::{Command, Link},
+    script,
+};
+
+/// Most fragments in one script call: a call keeps its server from everything else, at about
+/// 2 µs a fragment. Far below the 8,000 values that Lua can unpack.
+const FRAGMENTS_PER_CALL_MAX: usize = 512;
+/// Fragments that are enough not to wait for more.
+const FRAGMENTS_PER_BATCH: usize = 4_096;
+/// Bytes that are enough not to wait for more.
+const BYTES_PER_BATCH: usize = 4 << 20;
+
+/// A fragment as it is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) bucket: Bucket,
+    /// Redis key of the correlation.
+    pub(crate) key: Bytes,
+    pub(crate) name: Bytes,
+    pub(crate) facts: Bytes,
+    pub(crate) labels: String,
+    pub(crate) packed: Bytes,
+}
+
+/// Fragments of one request for one primary. Answered in their order.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) reply: oneshot::Sender<Vec<Result<Outcome, Error>>>,
+}
+
+/// What every append is sent with.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) gather: Duration,
+    pub(crate) limits: state_core::Limits,
+    pub(crate) ttl: Duration,
+    pub(crate) index_lag: Duration,
+}
+
+/// Starts tasks that take turns: while one batch is on its way, another one gathers.
+pub(crate) fn start(
+    links: &Arc<[Link]>,
+    count: usize,
+    queue: mpsc::UnboundedReceiver<Commit>,
+    config: Config,
+) -> JoinSet<()> {
+    let queue = Arc::new(Mutex::new(queue));
+    let mut committers = JoinSet::new();
+    for index in 0..count {
+        let (links, queue, config) = (Arc::clone(links), Arc::clone(&queue), config.clone());
+        committers.spawn(async move {
+            while let Some(commits) = gather(&mut *queue.lock().await, config.gather).await {
+                let (entries, replies) = split(commits);
+                let outcomes = config.append(&links[index], &entries).await;
+                answer(outcomes, replies);
+            }
+        });
+    }
+    committers
+}
+
+/// Waits for a commit, and then for what comes within the time to gather. `None` when the queue
+/// has ended.
+async fn gather(queue: &mut mpsc::UnboundedReceiver<Commit>, gather: Duration) -> Option<Vec<Commit>> {
+    let mut commits = vec![queue.recv().await?];
+    let deadline = Instant::now() + gather;
+    let (mut fragments, mut bytes) = (0, 0);
+    loop {
+        let last = commits.last().expect("it began with one");
+        fragments += last.entries.len();
+        bytes += last.entries.iter().map(|entry| entry.packed.len()).sum::<usize>();
+        if fragments >= FRAGMENTS_PER_BATCH || bytes >= BYTES_PER_BATCH {
+            return Some(commits);
+        }
+        let next = match queue.try_recv() {
+            Ok(commit) => Some(commit),
+            Err(_) => timeout_at(deadline, queue.recv()).await.ok().flatten(),
+        };
+        match next {
+            Some(commit) => commits.push(commit),
+            None => return Some(commits),
+        }
+    }
+}
+
+type Reply = (usize, oneshot::Sender<Vec<Result<Outcome, Error>>>);
+
+fn split(commits: Vec<Commit>) -> (Vec<Entry>, Vec<Reply>) {
+    let mut entries = Vec::new();
+    let mut replies = Vec::new();
+    for commit in commits {
+        replies.push((commit.entries.len(), commit.reply));
+        entries.extend(commit.entries);
+    }
+    (entries, replies)
+}
+
+fn answer(outcomes: Vec<Result<Outcome, Error>>, replies: Vec<Reply>) {
+    let mut outcomes = outcomes.into_iter();
+    for (count, reply) in replies {
+        // Who asked may have given up; the append itself is done all the same.
+        let _ = reply.send(outcomes.by_ref().take(count).collect());
+    }
+}
+
+impl Config {
+    /// Sends entries over one connection; answers in their order.
+    async fn append(&self, link: &Link, entries: &[Entry]) -> Vec<Result<Outcome, Error>> {
+        let calls = self.calls(entries);
+        let (places, commands): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        let results = link.send(commands).await;
+        let mut outcomes = vec![Err(lost()); entries.len()];
+        for (places, result) in places.into_iter().zip(results) {
+            for (place, outcome) in places.iter().zip(read_outcomes(result, places.len())) {
+                outcomes[*place] = outcome;
+            }
+        }
+        outcomes
+    }
+
+    /// The script calls for entries, each with the places of the entries it adds.
+    pub(crate) fn calls(&self, entries: &[Entry]) -> Vec<(Vec<usize>, Command)> {
+        let mut buckets = HashMap::<Bucket, Vec<usize>>::new();
+        for (place, entry) in entries.iter().enumerate() {
+            buckets.entry(entry.bucket).or_default().push(place);
+        }
+        let mut calls = Vec::with_capacity(buckets.len());
+        for (bucket, mut places) in buckets {
+            // A stable sort: fragments of one correlation stay in the order in which they came.
+            places.sort_by(|one, other| entries[*one].key.cmp(&entries[*other].key));
+            for places in places.chunks(FRAGMENTS_PER_CALL_MAX) {
+                calls.push((places.to_vec(), self.call(bucket, places, entries)));
+            }
+        }
+        calls
+    }
+
+    fn call(&self, bucket: Bucket, places: &[usize], entries: &[Entry]) -> Command {
+        let names = self.keys.of(bucket);
+        let mut keys = vec![names.time.clone(), names.due.clone()];
+        let mut arguments: Vec<Value> = vec![
+            (self.limits.spans_max as i64).into(),
+            (self.limits.bytes_max as i64).into(),
+            (self.ttl.as_micros() as i64).into(),
+            (self.index_lag.as_micros() as i64).into(),
+        ];
+        for places in places.chunk_by(|one, other| entries[*one].key == entries[*other].key) {
+            keys.push(entries[places[0]].key.clone());
+            arguments.push((places.len() as i64).into());
+            for place in places {
+                let entry = &entries[*place];
+                arguments.extend([
+                    Value::Bytes(entry.name.clone()),
+                    Value::Bytes(entry.facts.clone()),
+                    entry.labels.as_str().into(),
+                    Value::Bytes(entry.packed.clone()),
+                ]);
+            }
+        }
+        script::APPEND.call(keys, arguments)
+    }
+}
+
+/// Reads the digits that the script answers.
+pub(crate) fn read_outcomes(result: Result<Value, Error>, count: usize) -> Vec<Result<Outcome, Error>> {
+    let digits = match result.map(Value::into_string) {
+        Ok(Some(digits)) if digits.len() == count => digits,
+        Ok(_) => {
+            return vec![
+                Err(Error::new(ErrorKind::Protocol, "the append script answered something else"));
+                count
+            ];
+        }
+        Err(error) => return vec![Err(error); count],
+    };
+    let outcome = |digit| match digit {
+        '0' => Outcome::Added,
+        '1' => Outcome::Duplicate,
+        '2' => Outcome::Refused(Refusal::SpansMax),
+        _ => Outcome::Refused(Refusal::BytesMax),
+    };
+    digits.chars().map(|digit| Ok(outcome(digit))).collect()
+}
+
+/// What is said of an append that was not answered.
+pub(crate) fn lost() -> Error {
+    Error::new(ErrorKind::Canceled, "the connection ended before the answer came")
+}

@@ -1,0 +1,198 @@
+//! How to reach Redis, and how the state is laid out in it.
+
+use std::{fmt, time::Duration};
+
+use fred::types::config::{Config as FredConfig, ServerConfig};
+
+/// Settings of the Redis backend.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where Redis is: `redis://[[user][:password]@]host[:port]` for one server,
+    /// `redis-cluster://host:port?node=host:port&node=host:port` for a cluster, of which any node
+    /// leads to the others. `rediss://` and `rediss-cluster://` use TLS.
+    pub url: String,
+    /// Most connections that this process opens, over all servers. Default 50.
+    pub max_connections: usize,
+    /// Put before every key, so that several deployments may share a Redis. Default empty.
+    pub key_prefix: String,
+    /// Number of buckets. Fixed when the state is first written. Default 64: cost follows the
+    /// number of script calls, and 1,024 buckets made an append 2.5 to 4.5 times dearer.
+    pub buckets: u16,
+    /// How long an append waits for others to be sent with. Default 1 ms.
+    pub gather: Duration,
+    /// How long an operation may take, all attempts together. Default 3 s.
+    pub timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            max_connections: 50,
+            key_prefix: String::new(),
+            buckets: 64,
+            gather: Duration::from_millis(1),
+            timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    /// Leaves the URL out, which may hold a password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, max_connections, key_prefix, buckets, gather, timeout } = self;
+        formatter
+            .debug_struct("Config")
+            .field("max_connections", max_connections)
+            .field("key_prefix", key_prefix)
+            .field("buckets", buckets)
+            .field("gather", gather)
+            .field("timeout", timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A setting that cannot be used. Never prints the URL, which may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} is not valid: {reason}")]
+pub struct InvalidConfig {
+    /// Name of the field in [`Config`].
+    pub setting: &'static str,
+    /// What is wrong and what is allowed.
+    pub reason: String,
+}
+
+impl Config {
+    /// Checks all settings without connecting anywhere.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn validate(&self) -> Result<(), InvalidConfig> {
+        self.parse().map(drop)
+    }
+
+    /// Checks all settings; answers how to connect to the first server, and whether it must be a
+    /// cluster's.
+    pub(crate) fn parse(&self) -> Result<Seeds, InvalidConfig> {
+        let invalid = |setting, reason: &str| Err(InvalidConfig { setting, reason: reason.into() });
+        if self.max_connections == 0 {
+            return invalid("max_connections", "at least 1 is needed");
+        }
+        if self.buckets == 0 || self.buckets > 1024 {
+            return invalid("buckets", "1 to 1024 are allowed");
+        }
+        if self.key_prefix.contains(['{', '}']) {
+            return invalid("key_prefix", "braces are not allowed: they would redirect the hash tag");
+        }
+        if self.timeout.is_zero() {
+            return invalid("timeout", "more than zero is needed");
+        }
+        self.seeds().map_err(|reason| InvalidConfig { setting: "url", reason })
+    }
+
+    fn seeds(&self) -> Result<Seeds, String> {
+        const ALLOWED: &str = "redis://host:port for one server, \
+            redis-cluster://host:port?node=host:port for a cluster, rediss:// or rediss-cluster:// for TLS";
+        if self.url.is_empty() {
+            return Err(format!("it is empty; {ALLOWED}"));
+        }
+        let scheme = self.url.split("://").next().unwrap_or_default();
+        let clustered = match scheme {
+            "redis" | "rediss" | "valkey" | "valkeys" => false,
+            "redis-cluster" | "rediss-cluster" | "valkey-cluster" | "valkeys-cluster" => true,
+            // fred also knows sockets and sentinels, which this backend does not serve.
+            _ => return Err(format!("its scheme is not known; {ALLOWED}")),
+        };
+        let fred =
+            FredConfig::from_url(&self.url).map_err(|error| format!("{}; {ALLOWED}", error.details()))?;
+        let servers = match &fred.server {
+            ServerConfig::Centralized { server } => vec![address(server)],
+            ServerConfig::Clustered { hosts, .. } => hosts.iter().map(address).collect(),
+            _ => return Err(ALLOWED.into()),
+        };
+        Ok(Seeds { fred, clustered, servers })
+    }
+}
+
+fn address(server: &fred::types::config::Server) -> Address {
+    Address { host: server.host.to_string(), port: server.port }
+}
+
+/// What the URL says.
+#[derive(Debug, Clone)]
+pub(crate) struct Seeds {
+    /// Credentials, TLS and database; its server is replaced for each connection.
+    pub(crate) fred: FredConfig,
+    pub(crate) clustered: bool,
+    pub(crate) servers: Vec<Address>,
+}
+
+/// Host and port of a Redis server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Address {
+    /// Reads `host:port` as Redis writes it in redirections; an IPv6 host has colons of its own.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        Some(Self { host: host.into(), port: port.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_url(url: &str) -> Config {
+        Config { url: url.into(), ..Config::default() }
+    }
+
+    #[test]
+    fn the_scheme_says_whether_it_is_a_cluster() {
+        let one = with_url("redis://127.0.0.1:7000").parse().unwrap();
+        assert!(!one.clustered);
+        let cluster = with_url("redis-cluster://h1:7000?node=h2:7001&node=h3:7002").parse().unwrap();
+        assert!(cluster.clustered);
+        let mut servers: Vec<_> = cluster.servers.iter().map(ToString::to_string).collect();
+        servers.sort_unstable();
+        assert_eq!(servers, ["h1:7000", "h2:7001", "h3:7002"]);
+    }
+
+    #[test]
+    fn a_wrong_url_is_refused_without_showing_it() {
+        for url in [
+            "",
+            "localhost:6379",
+            "http://u:secret@h",
+            "redis://u:secret@h:port",
+            "redis-sentinel://u:secret@h",
+        ] {
+            let error = with_url(url).validate().unwrap_err();
+            assert_eq!(error.setting, "url");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_password() {
+        assert!(!format!("{:?}", with_url("redis://u:secret@h:1")).contains("secret"));
+    }
+
+    #[test]
+    fn a_setting_out_of_range_is_named() {
+        let url = "redis://h:1".to_owned();
+        let config = Config { buckets: 0, url: url.clone(), ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().setting, "buckets");
+        let config = Config { key_prefix: "{a}".into(), url, ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().setting, "key_prefix");
+    }
+}

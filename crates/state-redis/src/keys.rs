@@ -1,0 +1,167 @@
+//! Every key in Redis: name, type, hash tag, TTL and writer.
+//!
+//! `{T}` is the hash tag of a bucket; all keys of a bucket are in one slot. Before each stands the
+//! configured prefix.
+//!
+//! | key | type | holds | TTL | written by |
+//! |---|---|---|---|---|
+//! | `c:{T}:<tenant>/<id>` | HASH | one correlation: its fragments and what is folded from them (`field.rs`) | from the first write; covers its life twice, renewed when half is used | `append`, `set` |
+//! | `time:{T}` | ZSET | the bucket's correlations by last arrival, at most a second behind | a minute longer than that of any correlation in it | `append`, `set`, `cleanup` |
+//! | `due:{T}` | ZSET | the bucket's active correlations by the time to look at them next, never after they expire | likewise | `append`, `set`, `expire` |
+//! | `schema` | STRING | layout version and number of buckets | none: it says how to read all others | the first client |
+//!
+//! Members of the sorted sets are `<tenant>/<id>`. Scores are microseconds since 1970.
+
+use bytes::Bytes;
+use state_core::{CorrelationId, CorrelationKey, Tenant};
+
+/// Slots of a Redis Cluster.
+pub(crate) const SLOTS: u16 = 16_384;
+
+/// Number of a bucket.
+pub(crate) type Bucket = u16;
+
+/// Names of all keys of one deployment.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    schema: String,
+    buckets: Vec<BucketKeys>,
+}
+
+#[derive(Debug)]
+pub(crate) struct BucketKeys {
+    pub(crate) slot: u16,
+    /// `c:{T}:`
+    correlation: String,
+    pub(crate) time: Bytes,
+    pub(crate) due: Bytes,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str, buckets: u16) -> Self {
+        let buckets = tags(buckets)
+            .map(|(tag, slot)| BucketKeys {
+                slot,
+                correlation: format!("{prefix}c:{{{tag}}}:"),
+                time: format!("{prefix}time:{{{tag}}}").into(),
+                due: format!("{prefix}due:{{{tag}}}").into(),
+            })
+            .collect();
+        Self { schema: format!("{prefix}schema"), buckets }
+    }
+
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    pub(crate) fn schema_slot(&self) -> u16 {
+        slot(self.schema.as_bytes())
+    }
+
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = Bucket> + use<> {
+        0..self.buckets.len() as Bucket
+    }
+
+    pub(crate) fn of(&self, bucket: Bucket) -> &BucketKeys {
+        &self.buckets[usize::from(bucket)]
+    }
+
+    /// The bucket of a correlation: part of the layout, so the hash must never change.
+    pub(crate) fn bucket(&self, key: &CorrelationKey) -> Bucket {
+        let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
+        hasher.update(key.tenant.as_str().as_bytes());
+        hasher.update(b"/");
+        hasher.update(key.id.as_str().as_bytes());
+        (hasher.digest() % self.buckets.len() as u64) as Bucket
+    }
+}
+
+impl BucketKeys {
+    pub(crate) fn correlation(&self, key: &CorrelationKey) -> Bytes {
+        let (tenant, id) = (key.tenant.as_str(), key.id.as_str());
+        let mut name = Vec::with_capacity(self.correlation.len() + tenant.len() + 1 + id.len());
+        for part in [self.correlation.as_str(), tenant, "/", id] {
+            name.extend_from_slice(part.as_bytes());
+        }
+        name.into()
+    }
+
+    /// The key of a member of the sorted sets.
+    pub(crate) fn of_member(&self, member: &[u8]) -> Bytes {
+        [self.correlation.as_bytes(), member].concat().into()
+    }
+}
+
+/// The correlation that a member of the sorted sets names; `None` if it is not one.
+pub(crate) fn parse_member(member: &[u8]) -> Option<(Tenant, CorrelationId)> {
+    let (tenant, id) = std::str::from_utf8(member).ok()?.split_once('/')?;
+    Some((tenant.parse().ok()?, id.parse().ok()?))
+}
+
+/// A hash tag for each bucket, so that buckets spread evenly over the slots: the smallest number
+/// whose slot lies in the bucket's share.
+fn tags(buckets: u16) -> impl Iterator<Item = (u32, u16)> {
+    let mut found = vec![None; usize::from(buckets)];
+    let mut missing = buckets;
+    for tag in 0_u32.. {
+        if missing == 0 {
+            break;
+        }
+        let slot = slot(tag.to_string().as_bytes());
+        let bucket = u32::from(slot) * u32::from(buckets) / u32::from(SLOTS);
+        let place = &mut found[bucket as usize];
+        if place.is_none() {
+            *place = Some((tag, slot));
+            missing -= 1;
+        }
+    }
+    found.into_iter().flatten()
+}
+
+/// Slot of a key without braces, or of a hash tag.
+fn slot(tag: &[u8]) -> u16 {
+    fred::util::redis_keyslot(tag) % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_spread_evenly_over_the_slots() {
+        for buckets in [1, 3, 64, 1024] {
+            let keys = Keys::new("", buckets);
+            for bucket in keys.buckets() {
+                let slot = u32::from(keys.of(bucket).slot);
+                assert_eq!(slot * u32::from(buckets) / u32::from(SLOTS), u32::from(bucket));
+                assert_eq!(fred::util::redis_keyslot(&keys.of(bucket).time), keys.of(bucket).slot);
+            }
+        }
+    }
+
+    #[test]
+    fn all_keys_of_a_bucket_share_its_slot() {
+        let keys = Keys::new("staging:", 64);
+        let key = CorrelationKey { tenant: "t".parse().unwrap(), id: "order=7/8".parse().unwrap() };
+        let bucket = keys.of(keys.bucket(&key));
+        let name = bucket.correlation(&key);
+        assert!(name.starts_with(b"staging:c:{"));
+        for name in [&name, &bucket.time, &bucket.due] {
+            assert_eq!(fred::util::redis_keyslot(name), bucket.slot);
+        }
+        assert_eq!(bucket.of_member(b"t/order=7/8"), name);
+        assert_eq!(parse_member(b"t/order=7/8"), Some((key.tenant, key.id)));
+    }
+
+    /// What is stored under a layout must be found again by every later version of it.
+    #[test]
+    fn the_layout_does_not_drift() {
+        let keys = Keys::new("", 64);
+        let key = CorrelationKey {
+            tenant: Tenant::default(),
+            id: "4bf92f3577b34da6a3ce929d0e0e4736".parse().unwrap(),
+        };
+        let name = keys.of(keys.bucket(&key)).correlation(&key);
+        assert_eq!(name, "c:{79}:/4bf92f3577b34da6a3ce929d0e0e4736");
+    }
+}

@@ -1,0 +1,52 @@
+//! The Lua scripts: their text, their flags, and the calls of them.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use fred::{types::Value, util::sha1_hash};
+
+use crate::link::Command;
+
+/// A script as it is loaded; its SHA-1 is its version, so replicas of two versions get along.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) text: String,
+    sha: String,
+}
+
+impl Script {
+    fn new(flags: &str, body: &str) -> Self {
+        let text = format!("#!lua{flags}\n{}\n{body}", include_str!("scripts/meta.lua"));
+        let sha = sha1_hash(&text);
+        Self { text, sha }
+    }
+
+    /// The call of this script.
+    pub(crate) fn call(&self, keys: Vec<Bytes>, arguments: impl IntoIterator<Item = Value>) -> Command {
+        let mut all = vec![Value::from(self.sha.as_str()), Value::from(keys.len() as i64)];
+        all.extend(keys.into_iter().map(Value::Bytes));
+        all.extend(arguments);
+        Command::new("EVALSHA", all)
+    }
+}
+
+/// What frees memory must run when there is none.
+const FREES: &str = " flags=allow-oom";
+const READS: &str = " flags=no-writes";
+
+pub(crate) static APPEND: LazyLock<Script> =
+    LazyLock::new(|| Script::new("", include_str!("scripts/append.lua")));
+pub(crate) static SET: LazyLock<Script> = LazyLock::new(|| Script::new("", include_str!("scripts/set.lua")));
+pub(crate) static DELETE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(FREES, include_str!("scripts/delete.lua")));
+pub(crate) static DUE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(READS, include_str!("scripts/due.lua")));
+pub(crate) static EXPIRE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(FREES, include_str!("scripts/expire.lua")));
+pub(crate) static CLEANUP: LazyLock<Script> =
+    LazyLock::new(|| Script::new(FREES, include_str!("scripts/cleanup.lua")));
+
+/// Every script, to be loaded into each server.
+pub(crate) fn all() -> [&'static Script; 6] {
+    [&APPEND, &SET, &DELETE, &DUE, &EXPIRE, &CLEANUP]
+}

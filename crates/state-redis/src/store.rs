@@ -1,0 +1,360 @@
+//! The contract on Redis: each operation as the calls it makes.
+
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use fred::{error::Error as RedisError, prelude::Value};
+use futures::future::{join_all, try_join_all};
+use state_core::{
+    Append, Backend, CorrelationEntry, CorrelationKey, Counts, Error, Outcome, Page, RangeQuery, Result,
+    Settings, StateManager,
+};
+use tokio::{
+    sync::{Mutex, oneshot},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    commit::{self, Commit, Entry},
+    config::{Config, InvalidConfig},
+    error, field,
+    keys::{Bucket, Keys},
+    link::Command,
+    list,
+    node::{Node, NodeConfig},
+    router::Router,
+    schema, script,
+};
+
+/// Correlations that one script call frees or removes at most.
+const REMOVED_PER_CALL: usize = 500;
+
+/// Correlation state in Redis.
+#[derive(Debug)]
+pub struct RedisStateManager {
+    settings: Settings,
+    keys: Arc<Keys>,
+    append: commit::Config,
+    router: Router,
+    /// Whether the servers were found fit to serve.
+    verified: Mutex<bool>,
+}
+
+impl RedisStateManager {
+    /// Checks the settings; connects with the first call, so a Redis that is not there yet is none
+    /// of its errors.
+    ///
+    /// # Errors
+    /// A setting that can never work.
+    pub fn new(config: &Config, settings: Settings) -> Result<Self, InvalidConfig> {
+        let seeds = config.parse()?;
+        let keys = Arc::new(Keys::new(&config.key_prefix, config.buckets));
+        let append = commit::Config {
+            keys: Arc::clone(&keys),
+            gather: config.gather,
+            limits: settings.limits,
+            ttl: settings.ttl,
+            index_lag: list::INDEX_LAG,
+        };
+        let node_config = NodeConfig {
+            fred: seeds.fred.clone(),
+            connections: config.max_connections,
+            timeout: config.timeout,
+            commit: append.clone(),
+        };
+        let router = Router::new(seeds, node_config, config.timeout);
+        Ok(Self { settings, keys, append, router, verified: Mutex::new(false) })
+    }
+
+    /// Connects and verifies the servers, once.
+    async fn open(&self, attempted: &str) -> Result<()> {
+        if self.router.is_closed() {
+            return Err(Error::Closed { attempted: attempted.into() });
+        }
+        let mut verified = self.verified.lock().await;
+        if !*verified {
+            self.router.refresh(attempted).await?;
+            schema::verify(&self.router, &self.keys, self.router.deadline()).await?;
+            *verified = true;
+        }
+        Ok(())
+    }
+
+    /// Calls a script on correlations of a bucket; answers its one number.
+    async fn count_call(
+        &self,
+        attempted: &str,
+        bucket: Bucket,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<u64> {
+        let answers = self.router.call(attempted, self.keys.of(bucket).slot, vec![command], deadline).await?;
+        let number = answers.first().and_then(Value::as_u64);
+        number.ok_or_else(|| error::unavailable(attempted, "a script answered no number"))
+    }
+
+    fn keys_of(&self, bucket: Bucket, members: &[Bytes]) -> Vec<Bytes> {
+        let names = self.keys.of(bucket);
+        let correlations = members.iter().map(|member| names.of_member(member));
+        [names.time.clone(), names.due.clone()].into_iter().chain(correlations).collect()
+    }
+
+    fn key_of(&self, key: &CorrelationKey) -> (Bucket, Vec<Bytes>) {
+        let bucket = self.keys.bucket(key);
+        let names = self.keys.of(bucket);
+        (bucket, vec![names.time.clone(), names.due.clone(), names.correlation(key)])
+    }
+
+    /// Asks all buckets at once.
+    async fn over_buckets<T, F: Future<Output = Result<T>>>(
+        &self,
+        ask: impl Fn(Bucket) -> F,
+    ) -> Result<Vec<T>> {
+        try_join_all(self.keys.buckets().map(ask)).await
+    }
+
+    /// Counts a bucket, and finds what in it may have expired.
+    async fn look(&self, attempted: &str, bucket: Bucket, deadline: Instant) -> Result<(u64, Vec<Bytes>)> {
+        let names = self.keys.of(bucket);
+        let keys = vec![names.time.clone(), names.due.clone()];
+        let command = script::DUE.call(keys, [Value::from(REMOVED_PER_CALL as i64)]);
+        let mut answers = self.router.call(attempted, names.slot, vec![command], deadline).await?;
+        let mut answer = answers.pop().map(Value::into_array).unwrap_or_default().into_iter();
+        let count = answer.next().and_then(|count| count.as_u64());
+        let count = count.ok_or_else(|| error::unavailable(attempted, "a script answered no number"))?;
+        Ok((count, answer.filter_map(Value::into_bytes).collect()))
+    }
+
+    async fn free(&self, attempted: &str, bucket: Bucket, due: &[Bytes], deadline: Instant) -> Result<u64> {
+        let command = script::EXPIRE.call(self.keys_of(bucket, due), []);
+        self.count_call(attempted, bucket, command, deadline).await
+    }
+
+    /// Sends fragments to their primaries, gathered with those of other requests. What fails in a
+    /// way that may pass goes out again on its own.
+    async fn append_entries(&self, attempted: &str, entries: Vec<Entry>) -> Result<Vec<Outcome>> {
+        let deadline = self.router.deadline();
+        let mut outcomes = vec![None; entries.len()];
+        let mut groups = HashMap::<String, (Arc<Node>, Vec<usize>)>::new();
+        for (place, entry) in entries.iter().enumerate() {
+            if let Some(node) = self.router.primary(self.keys.of(entry.bucket).slot) {
+                let group = groups.entry(node.address.to_string());
+                group.or_insert_with(|| (node, Vec::new())).1.push(place);
+            }
+        }
+        let sends = groups.into_values().map(|(node, places)| {
+            let (reply, answer) = oneshot::channel();
+            let entries = places.iter().map(|place| entries[*place].clone()).collect();
+            node.commit(Commit { entries, reply });
+            async move { (places, timeout_at(deadline, answer).await) }
+        });
+        for (places, answer) in join_all(sends).await {
+            let Ok(Ok(answer)) = answer else { continue };
+            for (place, outcome) in places.into_iter().zip(answer) {
+                outcomes[place] = Some(outcome);
+            }
+        }
+        self.append_rest(attempted, &entries, outcomes, deadline).await
+    }
+
+    /// Appends what has no outcome yet, bucket by bucket, wherever the buckets are by now.
+    async fn append_rest(
+        &self,
+        attempted: &str,
+        entries: &[Entry],
+        outcomes: Vec<Option<Result<Outcome, RedisError>>>,
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>> {
+        let mut settled = Vec::with_capacity(entries.len());
+        let mut rest = Vec::new();
+        for (place, outcome) in outcomes.into_iter().enumerate() {
+            match outcome {
+                Some(Ok(outcome)) => settled.push(outcome),
+                Some(Err(error)) if !may_pass(&error) => return Err(error::redis(attempted, error)),
+                _ => {
+                    rest.push(place);
+                    // Overwritten below; an error leaves the whole call.
+                    settled.push(Outcome::Duplicate);
+                }
+            }
+        }
+        let again: Vec<Entry> = rest.iter().map(|place| entries[*place].clone()).collect();
+        let calls = self.append.calls(&again).into_iter().map(|(places, command)| {
+            let slot = self.keys.of(again[places[0]].bucket).slot;
+            async move {
+                let mut answers = self.router.call(attempted, slot, vec![command], deadline).await?;
+                let answer = answers.pop().ok_or_else(commit::lost);
+                let count = places.len();
+                Ok::<_, Error>(places.into_iter().zip(commit::read_outcomes(answer, count)))
+            }
+        });
+        for (place, outcome) in try_join_all(calls).await?.into_iter().flatten() {
+            settled[rest[place]] = outcome.map_err(|error| error::redis(attempted, error))?;
+        }
+        Ok(settled)
+    }
+}
+
+/// Whether an append that failed may do better when it is sent again.
+fn may_pass(error: &RedisError) -> bool {
+    !matches!(error::Fault::of(error), error::Fault::Unable | error::Fault::Permanent)
+}
+
+#[async_trait]
+impl StateManager for RedisStateManager {
+    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Outcome>> {
+        let attempted = format!("append {} fragments", batch.len());
+        self.open(&attempted).await?;
+        let entry = |Append { key, fragment }: &Append| {
+            let bucket = self.keys.bucket(key);
+            Entry {
+                bucket,
+                key: self.keys.of(bucket).correlation(key),
+                name: Bytes::copy_from_slice(fragment.id().bytes()),
+                facts: field::facts(fragment),
+                labels: field::labels(fragment),
+                packed: field::pack(fragment),
+            }
+        };
+        self.append_entries(&attempted, batch.iter().map(entry).collect()).await
+    }
+
+    async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
+        let attempted = format!("get correlation {key}");
+        self.open(&attempted).await?;
+        let names = self.keys.of(self.keys.bucket(key));
+        let read = Command::new("HGETALL", [Value::Bytes(names.correlation(key))]);
+        let commands = vec![Command::bare("TIME"), read];
+        let answers = self.router.call(&attempted, names.slot, commands, self.router.deadline()).await?;
+        let (now, fields) = list::read_time_and(answers)?;
+        field::read_entry(&key.id, fields, now).map_err(|error| error::unreadable(&attempted, error))
+    }
+
+    async fn set_correlation(
+        &self,
+        key: &CorrelationKey,
+        entry: CorrelationEntry,
+        ttl: Option<Duration>,
+    ) -> Result<()> {
+        let attempted = format!("set correlation {key}");
+        self.open(&attempted).await?;
+        let ttl = self.settings.admit(key, &entry, ttl)?;
+        let mut counts = Counts::default();
+        let mut labels = String::new();
+        let mut fragments = HashMap::new();
+        let mut packed = Vec::new();
+        for fragment in entry.fragments() {
+            if fragments.insert(fragment.id(), ()).is_none() {
+                counts.absorb(fragment);
+                field::add_labels(&mut labels, fragment);
+                packed.push(Value::Bytes(Bytes::copy_from_slice(fragment.id().bytes())));
+                packed.push(Value::Bytes(field::pack(fragment)));
+            }
+        }
+        let times = [entry.first_seen.timestamp_micros(), entry.last_updated.timestamp_micros()];
+        let numbers = times.into_iter().chain([ttl.as_micros() as i64]).chain(field::numbers(&counts));
+        let mut arguments: Vec<Value> = numbers.map(Value::from).collect();
+        arguments.push(labels.into());
+        arguments.push(field::write_overrides(&entry.overrides()).into());
+        arguments.extend(packed);
+        let (bucket, keys) = self.key_of(key);
+        let command = script::SET.call(keys, arguments);
+        let slot = self.keys.of(bucket).slot;
+        self.router.call(&attempted, slot, vec![command], self.router.deadline()).await.map(drop)
+    }
+
+    async fn delete_correlation(&self, key: &CorrelationKey) -> Result<bool> {
+        let attempted = format!("delete correlation {key}");
+        self.open(&attempted).await?;
+        let (bucket, keys) = self.key_of(key);
+        let command = script::DELETE.call(keys, []);
+        Ok(self.count_call(&attempted, bucket, command, self.router.deadline()).await? == 1)
+    }
+
+    async fn get_correlations_by_time_range(&self, query: &RangeQuery) -> Result<Page> {
+        self.open("list correlations").await?;
+        list::page(&self.router, &self.keys, query, self.router.deadline()).await
+    }
+
+    async fn cleanup_old_correlations(&self, cutoff: DateTime<Utc>) -> Result<u64> {
+        let attempted = format!("clean up before {cutoff}");
+        self.open(&attempted).await?;
+        let cutoff = cutoff.timestamp_micros();
+        let removed = self.over_buckets(async |bucket| {
+            let names = self.keys.of(bucket);
+            let mut removed = 0;
+            loop {
+                // Each round has its own time: the whole is as large as what is stored.
+                let deadline = self.router.deadline();
+                let key = Value::Bytes(names.time.clone());
+                let (max, limit) = (format!("({cutoff}"), REMOVED_PER_CALL.to_string());
+                let rest = ["-inf", &max, "LIMIT", "0", &limit].map(Value::from);
+                let range = Command::new("ZRANGEBYSCORE", [key].into_iter().chain(rest));
+                let mut answers = self.router.call(&attempted, names.slot, vec![range], deadline).await?;
+                let members = answers.pop().map(Value::into_array).unwrap_or_default();
+                let members: Vec<Bytes> = members.into_iter().filter_map(Value::into_bytes).collect();
+                if !members.is_empty() {
+                    let command = script::CLEANUP.call(self.keys_of(bucket, &members), [Value::from(cutoff)]);
+                    removed += self.count_call(&attempted, bucket, command, deadline).await?;
+                }
+                if members.len() < REMOVED_PER_CALL {
+                    return Ok(removed);
+                }
+            }
+        });
+        Ok(removed.await?.iter().sum())
+    }
+
+    async fn expire(&self) -> Result<u64> {
+        let attempted = "expire correlations";
+        self.open(attempted).await?;
+        let deadline = self.router.deadline();
+        let freed = self.over_buckets(async |bucket| match self.look(attempted, bucket, deadline).await? {
+            (_, due) if due.is_empty() => Ok(0),
+            (_, due) => self.free(attempted, bucket, &due, deadline).await,
+        });
+        Ok(freed.await?.iter().sum())
+    }
+
+    async fn get_correlation_count(&self) -> Result<u64> {
+        let attempted = "count correlations";
+        self.open(attempted).await?;
+        let counts = self.over_buckets(async |bucket| {
+            loop {
+                let deadline = self.router.deadline();
+                match self.look(attempted, bucket, deadline).await? {
+                    (count, due) if due.is_empty() => return Ok(count),
+                    (_, due) => self.free(attempted, bucket, &due, deadline).await?,
+                };
+            }
+        });
+        Ok(counts.await?.iter().sum())
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let attempted = "reach Redis";
+        self.open(attempted).await?;
+        let deadline = self.router.deadline();
+        let mut slots = HashMap::new();
+        for bucket in self.keys.buckets() {
+            let slot = self.keys.of(bucket).slot;
+            let address = self.router.primary(slot).map(|node| node.address.to_string());
+            slots.entry(address).or_insert(slot);
+        }
+        let pings = slots.into_values();
+        let pings =
+            pings.map(|slot| self.router.call(attempted, slot, vec![Command::bare("PING")], deadline));
+        try_join_all(pings).await.map(drop)
+    }
+
+    fn backend(&self) -> Backend {
+        if self.router.is_clustered() { Backend::RedisCluster } else { Backend::Redis }
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.router.close().await;
+        Ok(())
+    }
+}
