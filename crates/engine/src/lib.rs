@@ -1,1 +1,18 @@
-//! Receives OTLP over gRPC, splits it into fragments, keeps them and answers queries.
+//! Receives OTLP over gRPC, splits it into fragments, keeps them in a store and answers queries.
+//!
+//! An engine holds no state of its own: which store it uses is decided in `main.rs` alone.
+
+mod config;
+mod maintain;
+mod measured;
+mod metrics;
+mod oversize;
+mod query;
+mod receive;
+mod regroup;
+mod serve;
+mod status;
+
+pub use config::{Config, CorrelationConfig, GrpcConfig, RedisConfig};
+pub use metrics::METRICS;
+pub use serve::serve;

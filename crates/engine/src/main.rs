@@ -1,2 +1,35 @@
-//! Placeholder.
-fn main() {}
+//! The engine process: its configuration, its store, and what it serves. The only place that names a backend.
+
+use std::{process::ExitCode, sync::Arc};
+
+use engine::Config;
+use service_lifecycle::{App, Process};
+use state_core::StateManager;
+use state_memory::InMemoryStateManager;
+use state_redis::RedisStateManager;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let app = App {
+        name: "engine",
+        version: env!("CARGO_PKG_VERSION"),
+        revision: option_env!("GIT_REVISION").unwrap_or("unknown"),
+        about: "Receives OTLP over gRPC and correlates it, in memory or in a Redis Cluster that many engines share",
+        metrics: engine::METRICS,
+    };
+    service_lifecycle::run::<Config, _, _>(&app, |process: Process<Config>| async {
+        let store = open(&process.config)?;
+        engine::serve(process, store).await
+    })
+}
+
+fn open(config: &Config) -> anyhow::Result<Arc<dyn StateManager>> {
+    let settings = config.settings();
+    Ok(if config.use_redis_state {
+        Arc::new(RedisStateManager::new(&config.redis(), settings)?)
+    } else {
+        Arc::new(InMemoryStateManager::new(settings))
+    })
+}

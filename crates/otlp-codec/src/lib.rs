@@ -1,1 +1,29 @@
-//! The lean split of OTLP requests into fragments, and OTLP/JSON to protobuf and back.
+//! OTLP bytes taken apart and put together: pure functions, no I/O, no decoding into structs.
+//!
+//! * [`split_traces`] and [`split_logs`] cut an export request into one [`Part`] per trace or
+//!   correlation key, with the [`Facts`] a store wants to know about it.
+//! * [`merge_traces`] and [`merge_logs`] read parts back as one message without duplicates.
+//! * [`json`] turns OTLP/JSON into protobuf and back.
+//!
+//! Spans and log records are copied byte for byte and never re-encoded: fields that this version
+//! does not know survive. Every function is a pure function of its bytes, so a request that is sent
+//! again is split the same way. No input makes it panic.
+
+mod attributes;
+mod envelope;
+mod facts;
+mod identity;
+pub mod json;
+mod log_record;
+mod merge;
+mod seeded;
+mod span;
+mod split;
+mod text;
+mod wire;
+
+pub use attributes::SplitOptions;
+pub use facts::{Facts, Origin, Root, UNKNOWN_SERVICE};
+pub use merge::{Merged, merge_logs, merge_traces};
+pub use split::{PARTS_BYTES_MAX, Part, RejectReason, Rejected, Split, Subject, split_logs, split_traces};
+pub use wire::DecodeError;

@@ -5,6 +5,7 @@ pub mod raw;
 /// The generated modules, nested as the protobuf packages are.
 #[allow(
     clippy::all,
+    clippy::restriction,
     unreachable_pub,
     unused_qualifications,
     rustdoc::all,

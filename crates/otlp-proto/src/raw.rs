@@ -8,20 +8,28 @@ use tonic::{
 
 /// `TraceService` whose messages are encoded `ExportTraceService{Request,Response}`.
 pub mod trace {
-    #![allow(clippy::all, missing_docs, unreachable_pub, unused_qualifications, reason = "generated code")]
-    include!(concat!(
-        env!("OUT_DIR"),
-        "/raw/opentelemetry.proto.collector.trace.v1.TraceService.rs"
-    ));
+    #![allow(
+        clippy::all,
+        clippy::restriction,
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        reason = "generated code"
+    )]
+    include!(concat!(env!("OUT_DIR"), "/raw/opentelemetry.proto.collector.trace.v1.TraceService.rs"));
 }
 
 /// `LogsService` whose messages are encoded `ExportLogsService{Request,Response}`.
 pub mod logs {
-    #![allow(clippy::all, missing_docs, unreachable_pub, unused_qualifications, reason = "generated code")]
-    include!(concat!(
-        env!("OUT_DIR"),
-        "/raw/opentelemetry.proto.collector.logs.v1.LogsService.rs"
-    ));
+    #![allow(
+        clippy::all,
+        clippy::restriction,
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        reason = "generated code"
+    )]
+    include!(concat!(env!("OUT_DIR"), "/raw/opentelemetry.proto.collector.logs.v1.LogsService.rs"));
 }
 
 /// Hands a gRPC message through as the bytes it is.

@@ -1,0 +1,215 @@
+//! The engine's configuration.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use service_lifecycle::{AdminConfig, LogConfig, ShutdownConfig, Violation, deserialize_address};
+use state_core::{Limits, Settings};
+
+/// Configuration of an engine. Every key has a default that runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether state is in Redis and shared by all engines. Default false: in this process's memory.
+    pub use_redis_state: bool,
+    /// The gRPC port.
+    pub grpc: GrpcConfig,
+    /// What belongs together, for how long, and how much of it.
+    pub correlation: CorrelationConfig,
+    /// Where Redis is and how it is used.
+    pub redis: RedisConfig,
+    /// The port for health checks and metrics.
+    pub admin: AdminConfig,
+    /// What is logged.
+    pub log: LogConfig,
+    /// How the process ends.
+    pub shutdown: ShutdownConfig,
+}
+
+/// `[grpc]`: OTLP and the query API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GrpcConfig {
+    /// Address to listen on; port 0 takes a free one. Default `127.0.0.1:4317`, OTLP's port.
+    #[serde(deserialize_with = "deserialize_address")]
+    pub listen: SocketAddr,
+    /// Largest request after decompression. Default 64 MiB, as OTLP recommends.
+    pub max_message_bytes: usize,
+    /// How long a request may take. Default 6000: below the 10 s of clients and the 8 s of the
+    /// gateway, above the 3 s of the store.
+    pub timeout_ms: u64,
+    /// Whether gRPC server reflection answers. Default true.
+    pub reflection: bool,
+}
+
+impl Default for GrpcConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4317)),
+            max_message_bytes: 64 << 20,
+            timeout_ms: 6_000,
+            reflection: true,
+        }
+    }
+}
+
+/// `[correlation]`: what belongs together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CorrelationConfig {
+    /// How long a correlation is kept after its last arrival. Default 3600.
+    pub ttl_seconds: u64,
+    /// Attribute names by which log records without a trace id are correlated, the first one found
+    /// wins; also noted of spans and log records as metadata. Default none.
+    pub keys: Vec<String>,
+    /// Most spans, and likewise most log records, in one correlation. Default 10000.
+    pub spans_max: u64,
+    /// Most bytes of OTLP in one correlation. Default 16 MiB.
+    pub bytes_max: u64,
+}
+
+impl Default for CorrelationConfig {
+    fn default() -> Self {
+        let Settings { ttl, limits: Limits { spans_max, bytes_max } } = Settings::default();
+        Self { ttl_seconds: ttl.as_secs(), keys: Vec::new(), spans_max, bytes_max }
+    }
+}
+
+/// `[redis]`: used when `use_redis_state` is true.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisConfig {
+    /// `redis://host:port` for one server, `redis-cluster://host:port?node=host:port` for a
+    /// cluster, `rediss://` or `rediss-cluster://` for TLS. Default empty.
+    pub url: String,
+    /// Most connections of this process to Redis, over all servers. Default 50.
+    pub max_connections: usize,
+    /// Put before every key, so that several deployments may share a Redis. Default empty.
+    pub key_prefix: String,
+    /// Number of buckets; fixed once state is written. Default 64.
+    pub buckets: u16,
+    /// How long an append waits for others to be sent with. Default 1.
+    pub gather_ms: u64,
+    /// How long one operation may take, all attempts together. Default 3000.
+    pub timeout_ms: u64,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        let state_redis::Config { url, max_connections, key_prefix, buckets, gather, timeout } =
+            state_redis::Config::default();
+        let (gather_ms, timeout_ms) = (gather.as_millis() as u64, timeout.as_millis() as u64);
+        Self { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms }
+    }
+}
+
+impl Config {
+    /// What every backend is told.
+    pub fn settings(&self) -> Settings {
+        let CorrelationConfig { ttl_seconds, spans_max, bytes_max, .. } = self.correlation;
+        Settings { ttl: Duration::from_secs(ttl_seconds), limits: Limits { spans_max, bytes_max } }
+    }
+
+    /// What the Redis backend is told.
+    pub fn redis(&self) -> state_redis::Config {
+        let RedisConfig { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms } =
+            self.redis.clone();
+        let (gather, timeout) = (Duration::from_millis(gather_ms), Duration::from_millis(timeout_ms));
+        state_redis::Config { url, max_connections, key_prefix, buckets, gather, timeout }
+    }
+}
+
+impl service_lifecycle::Config for Config {
+    const ENVIRONMENT_ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("USE_REDIS_STATE", "use_redis_state"),
+        ("REDIS_URL", "redis.url"),
+        ("REDIS_MAX_CONNECTIONS", "redis.max_connections"),
+        ("CORRELATION_TTL_SECONDS", "correlation.ttl_seconds"),
+    ];
+    const SECRETS: &'static [&'static str] = &["redis.url"];
+    const SIBLING_SECTIONS: &'static [&'static str] = &["http", "engines"];
+
+    fn admin(&self) -> &AdminConfig {
+        &self.admin
+    }
+
+    fn log(&self) -> &LogConfig {
+        &self.log
+    }
+
+    fn shutdown(&self) -> &ShutdownConfig {
+        &self.shutdown
+    }
+
+    fn violations(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let mut require = |holds: bool, key, allowed: &str| {
+            if !holds {
+                violations.push(Violation::new(key, allowed));
+            }
+        };
+        let Self { grpc, correlation, redis, .. } = self;
+        require(grpc.max_message_bytes > 0, "grpc.max_message_bytes", "expected at least 1");
+        require(grpc.timeout_ms > 0, "grpc.timeout_ms", "expected at least 1");
+        let ten_years = 10 * 366 * 24 * 3600;
+        let ttl_fits = (1..=ten_years).contains(&correlation.ttl_seconds);
+        require(ttl_fits, "correlation.ttl_seconds", "expected 1 to 316224000, which is ten years");
+        require(correlation.spans_max > 0, "correlation.spans_max", "expected at least 1");
+        require(correlation.bytes_max > 0, "correlation.bytes_max", "expected at least 1");
+        let named = correlation.keys.iter().all(|key| !key.is_empty());
+        require(named, "correlation.keys", "expected attribute names, none of them empty");
+        if self.use_redis_state && redis.url.is_empty() {
+            let allowed = "expected a URL of Redis when state is in Redis: \
+                redis://host:port or redis-cluster://host:port (REDIS_URL)";
+            violations.push(Violation::between(&["use_redis_state", "redis.url"], allowed));
+        } else if !redis.url.is_empty()
+            && let Err(invalid) = self.redis().validate()
+        {
+            let key = match invalid.setting {
+                "max_connections" => "redis.max_connections",
+                "key_prefix" => "redis.key_prefix",
+                "buckets" => "redis.buckets",
+                "timeout" => "redis.timeout_ms",
+                _ => "redis.url",
+            };
+            violations.push(Violation::new(key, invalid.reason));
+        }
+        violations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service_lifecycle::Config as _;
+
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_and_in_memory() {
+        assert_eq!(Config::default().violations(), []);
+        assert!(!Config::default().use_redis_state);
+    }
+
+    #[test]
+    fn redis_state_without_a_url_is_a_contradiction() {
+        let config = Config { use_redis_state: true, ..Config::default() };
+        assert_eq!(config.violations()[0].keys, ["use_redis_state", "redis.url"]);
+    }
+
+    #[test]
+    fn a_wrong_redis_setting_is_named_by_its_key() {
+        let mut config = Config { use_redis_state: true, ..Config::default() };
+        config.redis.url = "localhost:6379".into();
+        assert_eq!(config.violations()[0].keys, ["redis.url"]);
+        config.redis.url = "redis://localhost:6379".into();
+        config.redis.buckets = 0;
+        assert_eq!(config.violations()[0].keys, ["redis.buckets"]);
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_by_its_key() {
+        let mut config = Config::default();
+        config.correlation.ttl_seconds = 0;
+        assert_eq!(config.violations()[0].keys, ["correlation.ttl_seconds"]);
+    }
+}

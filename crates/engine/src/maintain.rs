@@ -1,0 +1,65 @@
+//! What an engine does besides answering: watches its store, and frees what has expired.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use service_lifecycle::Check;
+use state_core::StateManager;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, warn};
+
+use crate::metrics;
+
+/// How often the store is asked whether it serves.
+const READY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often what has expired is freed and the rest is counted.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Follows whether the store serves. Ends only with an error: when the store can never serve as it
+/// is configured, and has not served before.
+///
+/// # Errors
+/// What the store says.
+pub(crate) async fn watch_store(store: Arc<dyn StateManager>, check: Check) -> anyhow::Result<()> {
+    let mut ticks = interval(READY_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut served = false;
+    let mut told = None;
+    loop {
+        ticks.tick().await;
+        let Err(error) = store.ready().await else {
+            check.ready();
+            (served, told) = (true, None);
+            continue;
+        };
+        let is_retryable = error.is_retryable();
+        let error = anyhow::Error::new(error);
+        if !is_retryable && !served {
+            return Err(error).context("the state cannot be used as it is configured");
+        }
+        let reason = format!("{error:#}");
+        check.not_ready(reason.clone());
+        if told.as_ref() != Some(&reason) {
+            warn!(error = reason, "the state is not ready; requests are answered UNAVAILABLE");
+            told = Some(reason);
+        }
+    }
+}
+
+/// Frees what has expired and counts the rest, for ever.
+pub(crate) async fn expire(store: Arc<dyn StateManager>) {
+    let mut ticks = interval(EXPIRE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let counted = async {
+            metrics::expired(store.expire().await?);
+            metrics::correlations(store.get_correlation_count().await?);
+            Ok::<_, state_core::Error>(())
+        };
+        if let Err(error) = counted.await {
+            // The readiness check tells of a store that does not answer.
+            debug!(error = &error as &dyn std::error::Error, "expiry was put off");
+        }
+    }
+}

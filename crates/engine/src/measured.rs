@@ -1,0 +1,90 @@
+//! Measures any store: a decorator that counts and times every operation.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use metrics::{counter, histogram};
+use state_core::{
+    Append, Backend, CorrelationEntry, CorrelationKey, Outcome, Page, RangeQuery, Result, StateManager,
+};
+use tokio::time::Instant;
+
+/// A store whose operations are measured.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    store: Arc<dyn StateManager>,
+}
+
+impl Measured {
+    pub(crate) fn new(store: Arc<dyn StateManager>) -> Self {
+        Self { store }
+    }
+
+    async fn measure<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let backend = self.store.backend().as_str();
+        let start = Instant::now();
+        let result = call.await;
+        histogram!("state_manager_duration_seconds", "type" => backend, "operation" => operation)
+            .record(start.elapsed().as_secs_f64());
+        counter!("state_manager_operations_total", "type" => backend, "operation" => operation).increment(1);
+        if result.is_err() {
+            counter!("state_manager_errors_total", "type" => backend, "operation" => operation).increment(1);
+        }
+        result
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl StateManager for Measured {
+    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Outcome>> {
+        self.measure("append", self.store.append(batch)).await
+    }
+
+    async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
+        self.measure("get_correlation", self.store.get_correlation(key)).await
+    }
+
+    async fn set_correlation(
+        &self,
+        key: &CorrelationKey,
+        entry: CorrelationEntry,
+        ttl: Option<Duration>,
+    ) -> Result<()> {
+        self.measure("set_correlation", self.store.set_correlation(key, entry, ttl)).await
+    }
+
+    async fn delete_correlation(&self, key: &CorrelationKey) -> Result<bool> {
+        self.measure("delete_correlation", self.store.delete_correlation(key)).await
+    }
+
+    async fn get_correlations_by_time_range(&self, query: &RangeQuery) -> Result<Page> {
+        let call = self.store.get_correlations_by_time_range(query);
+        self.measure("get_correlations_by_time_range", call).await
+    }
+
+    async fn cleanup_old_correlations(&self, cutoff: DateTime<Utc>) -> Result<u64> {
+        self.measure("cleanup_old_correlations", self.store.cleanup_old_correlations(cutoff)).await
+    }
+
+    async fn expire(&self) -> Result<u64> {
+        self.measure("expire", self.store.expire()).await
+    }
+
+    async fn get_correlation_count(&self) -> Result<u64> {
+        self.measure("get_correlation_count", self.store.get_correlation_count()).await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.measure("ready", self.store.ready()).await
+    }
+
+    fn backend(&self) -> Backend {
+        self.store.backend()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.measure("close", self.store.close()).await
+    }
+}

@@ -1,0 +1,138 @@
+//! The engine's metrics: one table, and the functions that count.
+
+use metrics::{Unit, counter, gauge, histogram};
+use service_lifecycle::{Kind, Metric};
+use state_core::{Outcome, Signal};
+
+/// Every metric of an engine. `signal` is `traces` or `logs`; items are spans or log records.
+pub const METRICS: &[Metric] = &[
+    Metric {
+        name: "engine_received_items_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Items in requests that could be read, by signal.",
+    },
+    Metric {
+        name: "engine_accepted_items_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Items acknowledged, duplicates included, by signal.",
+    },
+    Metric {
+        name: "engine_duplicate_items_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Items acknowledged in fragments that were kept before, by signal.",
+    },
+    Metric {
+        name: "engine_refused_items_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Items not kept, by signal and reason: an invalid id or a limit for good, unavailable until a retry.",
+    },
+    Metric {
+        name: "engine_uncorrelated_items_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Log records with neither a trace id nor a correlation key; each request's are kept on their own.",
+    },
+    Metric {
+        name: "engine_refused_requests_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Requests not acknowledged, by signal and reason: undecodable or unavailable.",
+    },
+    Metric {
+        name: "engine_request_duration_seconds",
+        kind: Kind::Histogram,
+        unit: Some(Unit::Seconds),
+        help: "Time from the whole request to its answer, by signal.",
+    },
+    Metric {
+        name: "engine_request_size_bytes",
+        kind: Kind::Histogram,
+        unit: Some(Unit::Bytes),
+        help: "Size of requests after decompression, by signal.",
+    },
+    Metric {
+        name: "state_manager_operations_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Operations on the state, by type (memory, redis, redis-cluster) and operation.",
+    },
+    Metric {
+        name: "state_manager_errors_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Operations on the state that failed, by type and operation.",
+    },
+    Metric {
+        name: "state_manager_duration_seconds",
+        kind: Kind::Histogram,
+        unit: Some(Unit::Seconds),
+        help: "Time of operations on the state, by type and operation.",
+    },
+    Metric {
+        name: "active_correlations_total",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Correlations in the whole store, counted every few seconds.",
+    },
+    Metric {
+        name: "engine_expired_correlations_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Correlations that this engine freed after their TTL.",
+    },
+];
+
+/// The value of the label `signal`.
+pub(crate) fn label(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "traces",
+        Signal::Logs => "logs",
+    }
+}
+
+pub(crate) fn request(signal: Signal, bytes: usize) {
+    histogram!("engine_request_size_bytes", "signal" => label(signal)).record(bytes as f64);
+}
+
+pub(crate) fn request_took(signal: Signal, seconds: f64) {
+    histogram!("engine_request_duration_seconds", "signal" => label(signal)).record(seconds);
+}
+
+pub(crate) fn request_refused(signal: Signal, reason: &'static str) {
+    counter!("engine_refused_requests_total", "signal" => label(signal), "reason" => reason).increment(1);
+}
+
+pub(crate) fn received(signal: Signal, items: u64) {
+    counter!("engine_received_items_total", "signal" => label(signal)).increment(items);
+}
+
+pub(crate) fn settled(signal: Signal, outcome: Outcome, items: u64) {
+    match outcome {
+        Outcome::Added => {}
+        Outcome::Duplicate => {
+            counter!("engine_duplicate_items_total", "signal" => label(signal)).increment(items);
+        }
+        Outcome::Refused(refusal) => return refused(signal, refusal.as_str(), items),
+    }
+    counter!("engine_accepted_items_total", "signal" => label(signal)).increment(items);
+}
+
+pub(crate) fn refused(signal: Signal, reason: &'static str, items: u64) {
+    counter!("engine_refused_items_total", "signal" => label(signal), "reason" => reason).increment(items);
+}
+
+pub(crate) fn uncorrelated(items: u64) {
+    counter!("engine_uncorrelated_items_total").increment(items);
+}
+
+pub(crate) fn correlations(count: u64) {
+    gauge!("active_correlations_total").set(count as f64);
+}
+
+pub(crate) fn expired(count: u64) {
+    counter!("engine_expired_correlations_total").increment(count);
+}

@@ -1,0 +1,242 @@
+//! The query API: reads and removes correlations.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use otlp_codec::{DecodeError, Merged, merge_logs, merge_traces};
+use otlp_proto::correlation::v1::{
+    CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationSummary, CountCorrelationsRequest,
+    CountCorrelationsResponse, DeleteCorrelationRequest, DeleteCorrelationResponse, GetCorrelationRequest,
+    GetCorrelationResponse, ListCorrelationsRequest, ListCorrelationsResponse, StateBackend, View,
+    correlation_service_server::CorrelationService,
+};
+use prost_types::Timestamp;
+use state_core::{
+    Backend, CorrelationEntry, CorrelationKey, Cursor, Error, Fragment, RangeQuery, StateManager, Summary,
+    Tenant,
+};
+use tonic::{Request, Response, Status};
+use tracing::warn;
+
+use crate::status;
+
+/// Page size when none is asked for.
+const PAGE_SIZE_DEFAULT: u32 = 100;
+/// Largest page size.
+const PAGE_SIZE_MAX: u32 = 1_000;
+
+/// Answers queries from the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Query {
+    store: Arc<dyn StateManager>,
+}
+
+impl Query {
+    pub(crate) fn new(store: Arc<dyn StateManager>) -> Self {
+        Self { store }
+    }
+}
+
+#[tonic::async_trait]
+impl CorrelationService for Query {
+    async fn get_correlation(
+        &self,
+        request: Request<GetCorrelationRequest>,
+    ) -> Result<Response<GetCorrelationResponse>, Status> {
+        let request = request.into_inner();
+        let key = key(&request.correlation_id)?;
+        let entry = self.store.get_correlation(&key).await.map_err(failed)?.ok_or_else(|| not_found(&key))?;
+        let mut summary = convert(entry.summary());
+        if request.view() != View::Full {
+            return Ok(Response::new(GetCorrelationResponse {
+                summary: Some(summary),
+                ..Default::default()
+            }));
+        }
+        let (traces, logs) = tokio::task::block_in_place(|| merge(&entry)).map_err(|error| {
+            let attempted = format!("merge the fragments of correlation {key}");
+            failed(Error::Corrupt { attempted, source: error.into() })
+        })?;
+        (summary.spans, summary.logs) = (traces.items, logs.items);
+        summary.conflicts = traces.conflicts;
+        Ok(Response::new(GetCorrelationResponse {
+            summary: Some(summary),
+            traces_data: traces.payload.into(),
+            logs_data: logs.payload.into(),
+        }))
+    }
+
+    async fn list_correlations(
+        &self,
+        request: Request<ListCorrelationsRequest>,
+    ) -> Result<Response<ListCorrelationsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = match request.page_size {
+            0 => PAGE_SIZE_DEFAULT,
+            size @ 1..=PAGE_SIZE_MAX => size,
+            _ => return Err(status::invalid("page_size", "expected at most 1000")),
+        };
+        let query = RangeQuery {
+            tenant: Tenant::default(),
+            from: time("from", request.from)?,
+            to: time("to", request.to)?,
+            service: Some(request.service).filter(|service| !service.is_empty()),
+            limit: limit as usize,
+            after: read_token(&request.page_token)?,
+        };
+        let page = self.store.get_correlations_by_time_range(&query).await.map_err(failed)?;
+        Ok(Response::new(ListCorrelationsResponse {
+            correlations: page.correlations.into_iter().map(convert).collect(),
+            next_page_token: page.next.as_ref().map(write_token).unwrap_or_default(),
+        }))
+    }
+
+    async fn delete_correlation(
+        &self,
+        request: Request<DeleteCorrelationRequest>,
+    ) -> Result<Response<DeleteCorrelationResponse>, Status> {
+        let key = key(&request.into_inner().correlation_id)?;
+        if !self.store.delete_correlation(&key).await.map_err(failed)? {
+            return Err(not_found(&key));
+        }
+        Ok(Response::new(DeleteCorrelationResponse {}))
+    }
+
+    async fn count_correlations(
+        &self,
+        _: Request<CountCorrelationsRequest>,
+    ) -> Result<Response<CountCorrelationsResponse>, Status> {
+        let correlations = self.store.get_correlation_count().await.map_err(failed)?;
+        let state = match self.store.backend() {
+            Backend::Memory => StateBackend::Memory,
+            Backend::Redis => StateBackend::Redis,
+            Backend::RedisCluster => StateBackend::RedisCluster,
+        };
+        Ok(Response::new(CountCorrelationsResponse { correlations, state: state.into() }))
+    }
+
+    async fn clean_up_correlations(
+        &self,
+        request: Request<CleanUpCorrelationsRequest>,
+    ) -> Result<Response<CleanUpCorrelationsResponse>, Status> {
+        let cutoff = time("cutoff", request.into_inner().cutoff)?;
+        let cutoff = cutoff.ok_or_else(|| status::invalid("cutoff", "expected a time"))?;
+        let removed = self.store.cleanup_old_correlations(cutoff).await.map_err(failed)?;
+        Ok(Response::new(CleanUpCorrelationsResponse { removed }))
+    }
+}
+
+fn key(id: &str) -> Result<CorrelationKey, Status> {
+    let id = id
+        .parse()
+        .map_err(|error: state_core::InvalidId| status::invalid("correlation_id", &error.to_string()))?;
+    Ok(CorrelationKey { tenant: Tenant::default(), id })
+}
+
+fn failed(error: Error) -> Status {
+    if !error.is_retryable() {
+        warn!(error = &error as &dyn std::error::Error, "query failed");
+    }
+    status::query(&error)
+}
+
+fn not_found(key: &CorrelationKey) -> Status {
+    Status::not_found(format!(
+        "correlation {key} is not stored: it never arrived, has expired or was deleted"
+    ))
+}
+
+fn merge(entry: &CorrelationEntry) -> Result<(Merged, Merged), DecodeError> {
+    let payloads = |fragments: &'_ [Fragment]| -> Vec<bytes::Bytes> {
+        fragments.iter().map(|fragment| fragment.payload().clone()).collect()
+    };
+    let (spans, logs) = (payloads(&entry.spans), payloads(&entry.logs));
+    Ok((
+        merge_traces(spans.iter().map(|bytes| &bytes[..]))?,
+        merge_logs(logs.iter().map(|bytes| &bytes[..]))?,
+    ))
+}
+
+fn convert(summary: Summary) -> CorrelationSummary {
+    let counts = summary.counts;
+    CorrelationSummary {
+        correlation_id: summary.correlation_id.into(),
+        trace_id: summary.trace_id.map(String::from).unwrap_or_default(),
+        service: summary.service,
+        environment: summary.env,
+        services: summary.services.into_iter().collect(),
+        root_span_name: summary.root_name,
+        first_seen: Some(timestamp(summary.first_seen)),
+        last_updated: Some(timestamp(summary.last_updated)),
+        first_event: counts.first_event.map(timestamp),
+        last_event: counts.last_event.map(timestamp),
+        spans: counts.spans,
+        logs: counts.logs,
+        errors: counts.errors,
+        bytes: counts.bytes,
+        metadata: summary.metadata.into_iter().collect(),
+        conflicts: 0,
+    }
+}
+
+fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp { seconds: time.timestamp(), nanos: time.timestamp_subsec_nanos() as i32 }
+}
+
+fn time(field: &str, timestamp: Option<Timestamp>) -> Result<Option<DateTime<Utc>>, Status> {
+    let Some(Timestamp { seconds, nanos }) = timestamp else { return Ok(None) };
+    let time = u32::try_from(nanos).ok().and_then(|nanos| DateTime::from_timestamp(seconds, nanos));
+    time.map(Some).ok_or_else(|| status::invalid(field, "expected a time between the years 1 and 9999"))
+}
+
+/// Writes a place as text that stays valid for any replica.
+fn write_token(cursor: &Cursor) -> String {
+    let id = cursor.correlation_id.as_ref().map_or("", |id| id.as_str());
+    URL_SAFE_NO_PAD.encode(format!("{}/{id}", cursor.last_updated.timestamp_micros()))
+}
+
+fn read_token(token: &str) -> Result<Option<Cursor>, Status> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let read = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+        let (micros, id) = text.split_once('/')?;
+        let last_updated = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+        let correlation_id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
+        Some(Cursor { last_updated, correlation_id })
+    };
+    read()
+        .map(Some)
+        .ok_or_else(|| status::invalid("page_token", "expected next_page_token of an answer before"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_token_leads_back_to_its_place() {
+        let last_updated = DateTime::from_timestamp_micros(1_600_000_000_123_456).unwrap();
+        for correlation_id in [None, Some("order=7/8 é".parse().unwrap())] {
+            let cursor = Cursor { last_updated, correlation_id };
+            assert_eq!(read_token(&write_token(&cursor)).unwrap(), Some(cursor));
+        }
+    }
+
+    #[test]
+    fn a_made_up_page_token_is_refused() {
+        for token in ["x", "AAAA", "!"] {
+            assert_eq!(read_token(token).unwrap_err().code(), tonic::Code::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_refused() {
+        let timestamp = Timestamp { seconds: i64::MAX, nanos: 0 };
+        assert_eq!(time("from", Some(timestamp)).unwrap_err().code(), tonic::Code::InvalidArgument);
+        let timestamp = Timestamp { seconds: 0, nanos: -1 };
+        assert!(time("from", Some(timestamp)).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! The attributes that correlation looks at: service, environment and the configured keys.
+
+use crate::{
+    facts::{Origin, UNKNOWN_SERVICE},
+    text::{TEXT_BYTES_MAX, bounded},
+    wire::{DecodeError, Reader, Slice},
+};
+
+/// Field of the resource in `ResourceSpans` and `ResourceLogs`.
+const RESOURCE: u32 = 1;
+/// Field of the attributes in `Resource`.
+const RESOURCE_ATTRIBUTES: u32 = 1;
+
+/// What a split looks for beyond trace ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SplitOptions {
+    /// Attribute names that carry a correlation key, in order of preference.
+    ///
+    /// A log record without a trace id belongs to the first of them that it carries, else that its
+    /// resource carries. Strings, integers and booleans count. An empty value identifies nothing,
+    /// and one of more than 256 bytes is no key either: cut, it would join what does not belong
+    /// together.
+    pub correlation_keys: Vec<String>,
+}
+
+/// A configured key that an attribute carries.
+pub(crate) struct FoundKey {
+    /// Index into [`SplitOptions::correlation_keys`]: less is preferred.
+    pub(crate) preference: usize,
+    pub(crate) value: String,
+}
+
+impl SplitOptions {
+    /// Adds the configured keys among the attributes in field `number` of a message to `found`.
+    ///
+    /// Of a key that occurs twice the first one counts, which also bounds what can be found.
+    /// Does not walk the message when no key is configured.
+    pub(crate) fn find_keys(
+        &self,
+        message: &'static str,
+        slice: Slice<'_>,
+        number: u32,
+        found: &mut Vec<FoundKey>,
+    ) -> Result<(), DecodeError> {
+        if self.correlation_keys.is_empty() {
+            return Ok(());
+        }
+        for_each_attribute(message, slice, number, |attribute| {
+            let is_this = |name: &String| name.as_bytes() == attribute.key;
+            if let Some(preference) = self.correlation_keys.iter().position(is_this)
+                && found.iter().all(|known| known.preference != preference)
+                && let Some(value) = attribute.value()?.as_key()
+            {
+                found.push(FoundKey { preference, value });
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns name and value of a key that was found.
+    pub(crate) fn named(&self, key: &FoundKey) -> (String, String) {
+        (self.correlation_keys[key.preference].clone(), key.value.clone())
+    }
+}
+
+/// What the resource of a resource message says.
+pub(crate) struct Resource {
+    pub(crate) origin: Origin,
+    pub(crate) keys: Vec<FoundKey>,
+}
+
+impl Resource {
+    /// Reads the resource inside a `ResourceSpans` or `ResourceLogs`.
+    ///
+    /// A resource that occurs twice is the union of both, as protobuf merges it. Of an attribute
+    /// that occurs twice the first one counts.
+    pub(crate) fn read(
+        message: &'static str,
+        slice: Slice<'_>,
+        options: &SplitOptions,
+    ) -> Result<Self, DecodeError> {
+        let mut keys = Vec::new();
+        let [mut service, mut environment, mut old_environment] = [const { None }; 3];
+        let mut reader = Reader::new(message, slice);
+        while let Some(field) = reader.field()? {
+            if field.number != RESOURCE {
+                continue;
+            }
+            let resource = field.bytes()?;
+            for_each_attribute("Resource", resource, RESOURCE_ATTRIBUTES, |attribute| {
+                let target = match attribute.key {
+                    b"service.name" => &mut service,
+                    b"deployment.environment.name" => &mut environment,
+                    b"deployment.environment" => &mut old_environment,
+                    _ => return Ok(()),
+                };
+                if let Scalar::Text(text) = attribute.value()?
+                    && !text.is_empty()
+                {
+                    target.get_or_insert(text);
+                }
+                Ok(())
+            })?;
+            options.find_keys("Resource", resource, RESOURCE_ATTRIBUTES, &mut keys)?;
+        }
+        let origin = Origin {
+            service: bounded(service.unwrap_or(UNKNOWN_SERVICE.as_bytes())),
+            environment: bounded(environment.or(old_environment).unwrap_or_default()),
+        };
+        Ok(Self { origin, keys })
+    }
+}
+
+/// A `KeyValue` whose value is read only when the key is one that matters.
+struct Attribute<'a> {
+    key: &'a [u8],
+    slice: Slice<'a>,
+}
+
+impl<'a> Attribute<'a> {
+    fn read(slice: Slice<'a>) -> Result<Self, DecodeError> {
+        let mut key = &[][..];
+        let mut reader = Reader::new("KeyValue", slice);
+        while let Some(field) = reader.field()? {
+            if field.number == 1 {
+                key = field.bytes()?.bytes;
+            }
+        }
+        Ok(Self { key, slice })
+    }
+
+    fn value(&self) -> Result<Scalar<'a>, DecodeError> {
+        let mut value = Scalar::Other;
+        let mut reader = Reader::new("KeyValue", self.slice);
+        while let Some(field) = reader.field()? {
+            if field.number == 2 {
+                read_value(field.bytes()?, &mut value)?;
+            }
+        }
+        Ok(value)
+    }
+}
+
+/// An `AnyValue`, as far as it can identify something.
+#[derive(Clone, Copy)]
+enum Scalar<'a> {
+    Text(&'a [u8]),
+    Bool(bool),
+    Int(i64),
+    Other,
+}
+
+impl Scalar<'_> {
+    fn as_key(self) -> Option<String> {
+        match self {
+            Scalar::Text(text) => (1..=TEXT_BYTES_MAX).contains(&text.len()).then(|| bounded(text)),
+            Scalar::Bool(value) => Some(value.to_string()),
+            Scalar::Int(value) => Some(value.to_string()),
+            Scalar::Other => None,
+        }
+    }
+}
+
+fn for_each_attribute<'a>(
+    message: &'static str,
+    slice: Slice<'a>,
+    number: u32,
+    mut visit: impl FnMut(Attribute<'a>) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(message, slice);
+    while let Some(field) = reader.field()? {
+        if field.number == number {
+            visit(Attribute::read(field.bytes()?)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Of several members of the oneof the last one holds.
+fn read_value<'a>(slice: Slice<'a>, value: &mut Scalar<'a>) -> Result<(), DecodeError> {
+    let mut reader = Reader::new("AnyValue", slice);
+    while let Some(field) = reader.field()? {
+        *value = match field.number {
+            1 => Scalar::Text(field.bytes()?.bytes),
+            2 => Scalar::Bool(field.varint()? != 0),
+            3 => Scalar::Int(field.varint()?.cast_signed()),
+            4..=8 => Scalar::Other,
+            _ => continue,
+        };
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! What can be wrong with an OTLP/JSON text, and where.
+
+use crate::text::bounded;
+
+/// A JSON text that is not the OTLP message it was read as.
+///
+/// Sending the same text again fails again: the answer to the client is a permanent one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to read OTLP/JSON at line {line}, column {column}, in {path}: {problem}")]
+pub struct JsonError {
+    path: String,
+    line: usize,
+    column: usize,
+    problem: String,
+}
+
+impl JsonError {
+    /// Both texts may quote the client's, so both are bounded.
+    pub(super) fn new(path: &str, error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let problem = error.to_string();
+        let place = format!(" at line {line} column {column}");
+        Self {
+            path: bounded(path.as_bytes()),
+            line,
+            column,
+            problem: bounded(problem.strip_suffix(&place).unwrap_or(&problem).as_bytes()),
+        }
+    }
+
+    /// Returns the line of the text, from 1, or 0 when there is none.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Returns the column in the line, from 1, or 0 at its beginning.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.column
+    }
+}

@@ -1,0 +1,49 @@
+//! Texts from the wire, made safe to keep: valid UTF-8 of bounded length.
+
+/// Longest text that facts hold. Longer names are cut, so that facts stay small beside telemetry.
+pub(crate) const TEXT_BYTES_MAX: usize = 256;
+
+/// Turns `bytes` into at most [`TEXT_BYTES_MAX`] bytes of text, cut between characters.
+///
+/// What is not UTF-8 becomes U+FFFD.
+pub(crate) fn bounded(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().min(TEXT_BYTES_MAX));
+    // A character that reaches over the border is whole here, so it is cut and not replaced.
+    let window = &bytes[..bytes.len().min(TEXT_BYTES_MAX + 3)];
+    for chunk in window.utf8_chunks() {
+        let replaced = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+        for character in chunk.valid().chars().chain(replaced) {
+            if text.len() + character.len_utf8() > TEXT_BYTES_MAX {
+                return text;
+            }
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 0xf)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(bounded(&[b'a'; 300]), "a".repeat(256));
+        assert_eq!(bounded("ä".repeat(200).as_bytes()), "ä".repeat(128));
+        assert_eq!(bounded("a€".repeat(100).as_bytes()), "a€".repeat(64));
+        assert_eq!(bounded(format!("{}€", "a".repeat(255)).as_bytes()), "a".repeat(255));
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced() {
+        assert_eq!(bounded(b"a\xffb"), "a\u{fffd}b");
+        assert!(bounded(&[0xff; 300]).len() <= TEXT_BYTES_MAX);
+    }
+}

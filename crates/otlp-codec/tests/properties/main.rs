@@ -1,0 +1,227 @@
+//! What holds for every input, tried on random ones.
+
+mod messages;
+
+use std::collections::BTreeMap;
+
+use otlp_codec::{
+    SplitOptions, Subject,
+    json::{Message, from_protobuf, to_protobuf},
+    merge_logs, merge_traces, split_logs, split_traces,
+};
+use otlp_proto::opentelemetry::proto::{logs::v1::LogsData, trace::v1::TracesData};
+use proptest::{collection::vec, prelude::*, test_runner::FileFailurePersistence};
+use prost::Message as _;
+
+const ALL_MESSAGES: [Message; 7] = [
+    Message::ExportTraceServiceRequest,
+    Message::ExportLogsServiceRequest,
+    Message::ExportTraceServiceResponse,
+    Message::ExportLogsServiceResponse,
+    Message::TracesData,
+    Message::LogsData,
+    Message::Status,
+];
+
+fn config(cases: u32) -> ProptestConfig {
+    // A failure prints its input; the tests leave no files behind.
+    let failure_persistence = Some(Box::new(FileFailurePersistence::Off) as _);
+    ProptestConfig { cases, failure_persistence, ..ProptestConfig::default() }
+}
+
+fn with_keys() -> SplitOptions {
+    SplitOptions { correlation_keys: vec!["order.id".into(), "user.id".into()] }
+}
+
+/// Each span under its resource and scope, as one entry: what a message says, however it is grouped.
+fn flat_spans(data: &TracesData) -> Vec<TracesData> {
+    let mut flat = Vec::new();
+    for resource in &data.resource_spans {
+        for scope in &resource.scope_spans {
+            for span in &scope.spans {
+                let mut scope = scope.clone();
+                scope.spans = vec![span.clone()];
+                let mut resource = resource.clone();
+                resource.scope_spans = vec![scope];
+                flat.push(TracesData { resource_spans: vec![resource] });
+            }
+        }
+    }
+    flat
+}
+
+fn flat_logs(data: &LogsData) -> Vec<LogsData> {
+    let mut flat = Vec::new();
+    for resource in &data.resource_logs {
+        for scope in &resource.scope_logs {
+            for record in &scope.log_records {
+                let mut scope = scope.clone();
+                scope.log_records = vec![record.clone()];
+                let mut resource = resource.clone();
+                resource.scope_logs = vec![scope];
+                flat.push(LogsData { resource_logs: vec![resource] });
+            }
+        }
+    }
+    flat
+}
+
+fn sorted<M: prost::Message>(messages: &[M]) -> Vec<Vec<u8>> {
+    let mut encoded: Vec<_> = messages.iter().map(M::encode_to_vec).collect();
+    encoded.sort();
+    encoded
+}
+
+/// Valid bytes with a few places changed, which get further than random bytes.
+fn damaged(valid: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    (valid, vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)).prop_map(|(mut bytes, changes)| {
+        for (index, byte) in changes {
+            if !bytes.is_empty() {
+                let place = index.index(bytes.len());
+                bytes[place] = byte;
+            }
+        }
+        bytes
+    })
+}
+
+fn any_wire_bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        vec(any::<u8>(), 0..200),
+        damaged(messages::traces().prop_map(|data| data.encode_to_vec())),
+        damaged(messages::logs().prop_map(|data| data.encode_to_vec())),
+    ]
+}
+
+fn any_json_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let json =
+        |message, bytes: Vec<u8>| from_protobuf(message, &bytes).expect("a valid message has a JSON form");
+    prop_oneof![
+        vec(any::<u8>(), 0..200),
+        damaged(messages::traces().prop_map(move |data| json(Message::TracesData, data.encode_to_vec()))),
+        damaged(messages::logs().prop_map(move |data| json(Message::LogsData, data.encode_to_vec()))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(config(256))]
+
+    #[test]
+    fn traces_survive_the_way_through_json(data in messages::traces()) {
+        let bytes = data.encode_to_vec();
+        let json = from_protobuf(Message::TracesData, &bytes).unwrap();
+        prop_assert_eq!(to_protobuf(Message::TracesData, &json), Ok(bytes));
+    }
+
+    #[test]
+    fn logs_survive_the_way_through_json(data in messages::logs()) {
+        let bytes = data.encode_to_vec();
+        let json = from_protobuf(Message::LogsData, &bytes).unwrap();
+        prop_assert_eq!(to_protobuf(Message::LogsData, &json), Ok(bytes));
+    }
+
+    #[test]
+    fn splitting_and_merging_traces_loses_and_invents_nothing(data in messages::traces()) {
+        let request = data.encode_to_vec();
+        let split = split_traces(&request, &with_keys()).unwrap();
+        prop_assert_eq!(&split, &split_traces(&request, &with_keys()).unwrap());
+        let all = flat_spans(&data);
+        prop_assert_eq!(split.received, all.len() as u64);
+        prop_assert_eq!(split.rejected.total(), 0);
+
+        let mut by_trace = BTreeMap::<_, Vec<TracesData>>::new();
+        for span in &all {
+            let trace_id = span.resource_spans[0].scope_spans[0].spans[0].trace_id.clone();
+            by_trace.entry(trace_id).or_default().push(span.clone());
+        }
+        prop_assert_eq!(split.parts.len(), by_trace.len());
+        for part in &split.parts {
+            let Subject::Trace(trace_id) = part.subject else { panic!("not a trace: {:?}", part.subject) };
+            let spans = flat_spans(&TracesData::decode(&part.payload[..]).unwrap());
+            prop_assert_eq!(&spans, &by_trace[&trace_id[..]], "in request order");
+            prop_assert_eq!(part.identities.len(), spans.len());
+            prop_assert_eq!(part.facts.spans as usize, spans.len());
+        }
+
+        let payloads = split.parts.iter().map(|part| &part.payload[..]);
+        let merged = merge_traces(payloads.clone().chain(payloads)).unwrap();
+        prop_assert_eq!(merged.items + merged.duplicates + merged.conflicts, 2 * split.received);
+        let distinct: usize = split.parts.iter().map(|part| {
+            let mut identities = part.identities.clone();
+            identities.sort_unstable();
+            identities.dedup();
+            identities.len()
+        }).sum();
+        prop_assert_eq!(merged.items, distinct as u64);
+        let kept = flat_spans(&TracesData::decode(&merged.payload[..]).unwrap());
+        prop_assert_eq!(kept.len() as u64, merged.items);
+        for span in kept {
+            prop_assert!(all.contains(&span), "invented {:?}", span);
+        }
+    }
+
+    #[test]
+    fn splitting_and_merging_logs_loses_and_invents_nothing(data in messages::logs()) {
+        let request = data.encode_to_vec();
+        let split = split_logs(&request, &with_keys()).unwrap();
+        let all = sorted(&flat_logs(&data));
+        prop_assert_eq!(split.received, all.len() as u64);
+
+        let mut identities: Vec<_> = split.parts.iter().flat_map(|part| part.identities.clone()).collect();
+        identities.sort_unstable();
+        identities.dedup();
+        prop_assert_eq!(identities.len(), all.len(), "equal records have ordinals");
+
+        let mut rest = Vec::new();
+        for part in &split.parts {
+            rest.extend(flat_logs(&LogsData::decode(&part.payload[..]).unwrap()));
+        }
+        prop_assert_eq!(&sorted(&rest), &all);
+
+        let payloads = split.parts.iter().map(|part| &part.payload[..]);
+        let merged = merge_logs(payloads.clone().chain(payloads)).unwrap();
+        prop_assert_eq!((merged.items, merged.duplicates), (split.received, split.received));
+        prop_assert_eq!(sorted(&flat_logs(&LogsData::decode(&merged.payload[..]).unwrap())), all);
+    }
+
+    #[test]
+    fn what_prost_can_decode_can_be_split(bytes in any_wire_bytes()) {
+        if let Ok(data) = TracesData::decode(&bytes[..]) {
+            let split = split_traces(&bytes, &with_keys()).unwrap();
+            let kept: u64 = split.parts.iter().map(|part| part.identities.len() as u64).sum();
+            prop_assert_eq!(split.received, flat_spans(&data).len() as u64);
+            prop_assert_eq!(kept + split.rejected.total(), split.received);
+        }
+        if let Ok(data) = LogsData::decode(&bytes[..]) {
+            let split = split_logs(&bytes, &with_keys()).unwrap();
+            prop_assert_eq!(split.received, flat_logs(&data).len() as u64);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_codec_panic(bytes in any_wire_bytes()) {
+        for options in [SplitOptions::default(), with_keys()] {
+            if let Ok(split) = split_traces(&bytes, &options) {
+                prop_assert!(split.rejected.error_message().len() < 1024);
+            }
+            let _ = split_logs(&bytes, &options);
+        }
+        let _ = merge_traces([&bytes[..], &bytes]);
+        let _ = merge_logs([&bytes[..], &bytes]);
+        for message in ALL_MESSAGES {
+            if let Ok(json) = from_protobuf(message, &bytes) {
+                prop_assert!(std::str::from_utf8(&json).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_codec_panic(text in any_json_bytes()) {
+        for message in ALL_MESSAGES {
+            match to_protobuf(message, &text) {
+                Ok(bytes) => prop_assert!(from_protobuf(message, &bytes).is_ok()),
+                Err(error) => prop_assert!(error.to_string().len() < 1024),
+            }
+        }
+    }
+}

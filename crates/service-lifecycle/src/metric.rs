@@ -1,0 +1,123 @@
+//! Metrics: one table per crate, one recorder per process, rendered by the admin port.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use metrics::Unit;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+
+use crate::App;
+
+/// One row of a crate's metrics table.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// `<app>_<noun>_<unit>_total` and the like, in base units.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// Base unit, `None` for plain counts.
+    pub unit: Option<Unit>,
+    /// One sentence; labels and their values are named here.
+    pub help: &'static str,
+}
+
+/// What a metric does over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations in buckets, chosen by the unit in its name: `_seconds` or `_bytes`.
+    Histogram,
+}
+
+/// From a cached answer (0.5 ms) to the 10 s after which OTLP clients give up by default.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// From one small span to the 64 MiB that OTLP recommends as the largest request.
+const BYTES: &[f64] = &[
+    256.0,
+    1024.0,
+    4096.0,
+    16384.0,
+    65536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+];
+
+/// What every process tells about itself, `build_info` apart, which carries the app's name.
+pub(crate) const OWN: &[Metric] = &[Metric {
+    name: "process_start_time_seconds",
+    kind: Kind::Gauge,
+    unit: Some(Unit::Seconds),
+    help: "When the process started, in seconds since 1970.",
+}];
+
+/// Builds the recorder that collects the metrics of the process.
+pub(crate) fn recorder() -> PrometheusRecorder {
+    let suffix = |unit: &str| Matcher::Suffix(unit.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(suffix("_seconds"), SECONDS)
+        .and_then(|builder| builder.set_buckets_for_metric(suffix("_bytes"), BYTES))
+        .expect("the bucket lists are not empty")
+        .build_recorder()
+}
+
+/// Describes the metrics of `app` to the recorder in place and sets those about the process itself.
+pub(crate) fn describe(app: &App) {
+    for metric in OWN.iter().chain(app.metrics) {
+        let (name, help) = (metric.name, metric.help);
+        let unit = metric.unit.unwrap_or(Unit::Count);
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(name, unit, help),
+            Kind::Gauge => metrics::describe_gauge!(name, unit, help),
+            Kind::Histogram => metrics::describe_histogram!(name, unit, help),
+        }
+    }
+    let build_info = format!("{}_build_info", app.name.replace('-', "_"));
+    metrics::describe_gauge!(build_info.clone(), "Always 1; the labels tell version and revision.");
+    metrics::gauge!(build_info, "version" => app.version, "revision" => app.revision).set(1.0);
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    metrics::gauge!("process_start_time_seconds").set(started.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_becomes_help_type_and_buckets() {
+        let app = App {
+            name: "some-app",
+            version: "1.2.3",
+            revision: "abc",
+            about: "",
+            metrics: &[Metric {
+                name: "some_request_duration_seconds",
+                kind: Kind::Histogram,
+                unit: Some(Unit::Seconds),
+                help: "How long requests take.",
+            }],
+        };
+        let recorder = recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe(&app);
+            metrics::histogram!("some_request_duration_seconds").record(0.003);
+        });
+        let text = recorder.handle().render();
+        for line in [
+            "# HELP some_request_duration_seconds How long requests take.",
+            "# TYPE some_request_duration_seconds histogram",
+            r#"some_request_duration_seconds_bucket{le="0.0025"} 0"#,
+            r#"some_request_duration_seconds_bucket{le="0.005"} 1"#,
+            r#"some_app_build_info{version="1.2.3",revision="abc"} 1"#,
+            "# TYPE process_start_time_seconds gauge",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
+        }
+    }
+}

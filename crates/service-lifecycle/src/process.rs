@@ -1,0 +1,193 @@
+//! The life of a process, from its arguments to its exit code.
+
+use std::{fmt::Display, future::Future, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::{
+    Arguments, Config, Loaded, Metric, Readiness, Shutdown, ShutdownConfig, Sources, admin,
+    listener::bind,
+    load, log, metric,
+    signal::{OsSignals, Signals},
+};
+
+/// `EX_CONFIG` of `sysexits.h`.
+const EXIT_CONFIG: u8 = 78;
+
+/// How often the recorder folds raw observations into histograms; unread ones take memory.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// What a binary is called and made of.
+#[derive(Debug, Clone, Copy)]
+pub struct App {
+    /// Name of the process, such as `engine`.
+    pub name: &'static str,
+    /// Version of the crate: `env!("CARGO_PKG_VERSION")`.
+    pub version: &'static str,
+    /// Commit that it was built from, or `unknown`.
+    pub revision: &'static str,
+    /// What it does, for `--help`.
+    pub about: &'static str,
+    /// The metrics of all its crates.
+    pub metrics: &'static [Metric],
+}
+
+/// What a service gets to run.
+#[derive(Debug)]
+pub struct Process<C> {
+    /// The valid configuration.
+    pub config: C,
+    /// Where the service says that it is ready.
+    pub readiness: Readiness,
+    /// Tells the service when to end.
+    pub shutdown: Shutdown,
+}
+
+/// Runs a service from boot to exit and returns the exit code of the process.
+///
+/// `service` must watch [`Shutdown::draining`] and then finish what it has accepted. The admin
+/// port answers until it returns. Before anything runs, `--check-config`, `--help` and `--version`
+/// are answered.
+pub fn run<C, Service, Running>(app: &App, service: Service) -> ExitCode
+where
+    C: Config,
+    Service: FnOnce(Process<C>) -> Running,
+    Running: Future<Output = anyhow::Result<()>>,
+{
+    let arguments = match Arguments::parse::<C>(app, std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let Loaded { config, effective } = match load::<C>(&Sources::of_process(&arguments)) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            say_wrong(app.name, &error);
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if arguments.check_config {
+        say(&effective);
+        return ExitCode::SUCCESS;
+    }
+
+    log::start(config.log());
+    info!(
+        app = app.name,
+        version = app.version,
+        revision = app.revision,
+        changed_keys = effective.changed(),
+        "starting"
+    );
+    let code = match boot(app, config, service) {
+        Ok(code) => code,
+        Err(error) => {
+            error!(error = format!("{error:#}"), "the process failed");
+            1
+        }
+    };
+    info!(code, "exiting");
+    ExitCode::from(code)
+}
+
+fn boot<C, Service, Running>(app: &App, config: C, service: Service) -> anyhow::Result<u8>
+where
+    C: Config,
+    Service: FnOnce(Process<C>) -> Running,
+    Running: Future<Output = anyhow::Result<()>>,
+{
+    let recorder = metric::recorder();
+    let metrics = recorder.handle();
+    metrics::set_global_recorder(recorder).context("failed to install the metrics recorder")?;
+    metric::describe(app);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the tokio runtime")?;
+    let code = runtime.block_on(async {
+        let signals = OsSignals::listen().context("failed to listen for signals")?;
+        supervise(config, metrics, signals, service).await
+    });
+    // Blocking work that is still running must not hold up the exit.
+    runtime.shutdown_background();
+    code
+}
+
+/// Runs admin port and service, and drains at a signal.
+async fn supervise<C, Service, Running>(
+    config: C,
+    metrics: PrometheusHandle,
+    signals: impl Signals,
+    service: Service,
+) -> anyhow::Result<u8>
+where
+    C: Config,
+    Service: FnOnce(Process<C>) -> Running,
+    Running: Future<Output = anyhow::Result<()>>,
+{
+    let readiness = Readiness::new();
+    let shutdown = Shutdown::default();
+    let limits = config.shutdown().clone();
+    let listener = bind(config.admin().listen, "admin.listen").await?;
+    let router = admin::router(readiness.clone(), metrics.clone());
+    // Both end with the set, that is with this function.
+    let mut background = JoinSet::new();
+    background.spawn(async move { axum::serve(listener, router).await });
+    background.spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    });
+    let process = Process { config, readiness: readiness.clone(), shutdown: shutdown.clone() };
+    let running = Box::pin(service(process));
+    drain_at_signal(running, &limits, &readiness, &shutdown, signals).await
+}
+
+/// Waits for the service; the first signal drains it, the second ends at once.
+async fn drain_at_signal(
+    mut running: impl Future<Output = anyhow::Result<()>> + Unpin,
+    limits: &ShutdownConfig,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+    mut signals: impl Signals,
+) -> anyhow::Result<u8> {
+    let signal = tokio::select! {
+        ended = &mut running => return ended.map(|()| 0),
+        signal = signals.next() => signal,
+    };
+    info!(?signal, grace_ms = limits.grace_ms, "draining; a second signal ends at once");
+    readiness.drain();
+    shutdown.signal();
+    let draining = async {
+        tokio::time::sleep(limits.drain_delay()).await;
+        shutdown.drain();
+        tokio::time::sleep(limits.grace()).await;
+    };
+    tokio::select! {
+        ended = &mut running => ended.map(|()| 0),
+        () = draining => {
+            error!("what is in flight did not finish within shutdown.grace_ms and is cut off");
+            Ok(1)
+        }
+        second = signals.next() => {
+            warn!(signal = ?second, "second signal; what is in flight is cut off");
+            Ok(second.exit_code())
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer to --check-config")]
+fn say(answer: &impl Display) {
+    print!("{answer}");
+}
+
+#[expect(clippy::print_stderr, reason = "logging is configured by what is wrong here")]
+fn say_wrong(name: &str, error: &impl Display) {
+    eprintln!("{name}: {error}");
+}
+
+#[cfg(test)]
+mod tests;
