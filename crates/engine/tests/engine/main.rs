@@ -1,0 +1,9 @@
+//! Tests of the real engine process over real sockets.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
+
+mod client;
+mod lifecycle;
+mod query;
+mod receive;
+mod sample_config;
+mod shared_state;

@@ -1,0 +1,39 @@
+//! Redis as real processes: one server, or a cluster of primaries and replicas.
+
+mod cluster;
+mod formation;
+mod node;
+mod resp;
+mod server;
+
+pub use cluster::{RedisCluster, Topology};
+pub use node::{RedisNode, Role};
+pub use server::RedisServer;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::ensure;
+
+/// What every Redis server of a test has in common.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Further lines of `redis.conf` as name and value, `("maxmemory", "64mb")`. They win.
+    pub settings: Vec<(String, String)>,
+    /// Where data and logs go; a temporary directory when `None`.
+    pub directory: Option<PathBuf>,
+    /// Port of the first server, one more for each further one, where those are free.
+    pub first_port: Option<u16>,
+    /// Survives Ctrl-C and the end of the terminal: own process group.
+    pub background: bool,
+}
+
+/// Fails with what the server says when it does not answer, or its cluster is down.
+pub(crate) async fn is_ready(address: SocketAddr) -> anyhow::Result<()> {
+    resp::command(address, &["PING"]).await?;
+    let server = resp::command(address, &["INFO", "cluster"]).await?.to_string();
+    if server.contains("cluster_enabled:1") {
+        let cluster = resp::command(address, &["CLUSTER", "INFO"]).await?.to_string();
+        ensure!(cluster.contains("cluster_state:ok"), "it says that its cluster is down");
+    }
+    Ok(())
+}
