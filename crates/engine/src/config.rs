@@ -1,9 +1,11 @@
 //! The engine's configuration.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use service_lifecycle::{AdminConfig, LogConfig, ShutdownConfig, Violation, deserialize_address};
+use service_lifecycle::{
+    AdminConfig, LogConfig, ShutdownConfig, Violation, deserialize_address, mask_password,
+};
 use state_core::{Limits, Settings};
 
 /// Configuration of an engine. Every key has a default that runs.
@@ -76,7 +78,7 @@ impl Default for CorrelationConfig {
 }
 
 /// `[redis]`: used when `use_redis_state` is true.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://host:port` for one server, `redis-cluster://host:port?node=host:port` for a
@@ -100,6 +102,22 @@ impl Default for RedisConfig {
             state_redis::Config::default();
         let (gather_ms, timeout_ms) = (gather.as_millis() as u64, timeout.as_millis() as u64);
         Self { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms }
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    /// Masks the password in the URL.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms } = self;
+        formatter
+            .debug_struct("RedisConfig")
+            .field("url", &mask_password(url))
+            .field("max_connections", max_connections)
+            .field("key_prefix", key_prefix)
+            .field("buckets", buckets)
+            .field("gather_ms", gather_ms)
+            .field("timeout_ms", timeout_ms)
+            .finish()
     }
 }
 
@@ -204,6 +222,13 @@ mod tests {
         config.redis.url = "redis://localhost:6379".into();
         config.redis.buckets = 0;
         assert_eq!(config.violations()[0].keys, ["redis.buckets"]);
+    }
+
+    #[test]
+    fn debug_shows_no_password() {
+        let mut config = Config::default();
+        config.redis.url = "redis://user:secret@localhost:6379".into();
+        assert!(!format!("{config:?}").contains("secret"));
     }
 
     #[test]

@@ -1,1 +1,19 @@
-//! HTTP front of the engines: OTLP/HTTP, balancing and the query API.
+//! HTTP front of the engines: OTLP/HTTP in, queries as JSON out. Knows engines only through gRPC.
+//!
+//! It keeps nothing: a request is answered after an engine has answered. Protobuf bodies go
+//! through undecoded, JSON becomes protobuf here. Every request may go to any engine that is
+//! ready, and goes to another one when the first does not take it, which is safe because
+//! appending is idempotent.
+
+mod blocking;
+mod config;
+mod engines;
+mod metrics;
+mod query;
+mod receive;
+mod server;
+mod status;
+
+pub use config::{EngineUrl, EnginesConfig, GatewayConfig, HttpConfig};
+pub use metrics::METRICS;
+pub use server::serve;

@@ -2,6 +2,9 @@
 //!
 //! Everything a value of this crate starts ends when the value is dropped, also when a test panics.
 //! `std::process::exit` drops nothing: drop what is running before you call it.
+//!
+//! Data and logs of a test go with it, unless its thread panics or `TESTBED_KEEP` is set in the
+//! environment: then they stay and their directory is printed.
 
 mod directory;
 pub mod engine;

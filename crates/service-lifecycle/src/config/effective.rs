@@ -49,10 +49,11 @@ impl Effective {
 impl fmt::Display for Effective {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut section = "";
-        for line in &self.lines {
+        for (index, line) in self.lines.iter().enumerate() {
             if line.section != section {
                 section = &line.section;
-                writeln!(formatter, "\n[{section}]")?;
+                let gap = if index == 0 { "" } else { "\n" };
+                writeln!(formatter, "{gap}[{section}]")?;
             }
             writeln!(formatter, "{:<40} # {}", line.text, line.source)?;
         }

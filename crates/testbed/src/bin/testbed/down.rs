@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use testbed::{Running, running::Member};
 use tokio::time::{Instant, sleep};
 
-use crate::up;
+use crate::{output::say, up};
 
 /// An engine has 25 s to drain (`shutdown.grace_ms`).
 const TERMINATE_DEADLINE: Duration = Duration::from_secs(30);
@@ -64,9 +64,4 @@ async fn still_running(group: &[Member<'_>], deadline: Duration) -> Vec<String> 
         }
         sleep(LOOK_INTERVAL).await;
     }
-}
-
-#[expect(clippy::print_stdout, reason = "the output of a command line tool")]
-fn say(line: &str) {
-    println!("{line}");
 }

@@ -2,6 +2,7 @@
 
 mod down;
 mod logs;
+mod output;
 mod status;
 mod up;
 
@@ -44,13 +45,8 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error);
+            output::complain(&error);
             ExitCode::FAILURE
         }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the user of a command line tool reads its errors there")]
-fn report(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
 }

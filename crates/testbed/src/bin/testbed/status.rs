@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::bail;
 use testbed::Running;
 
+use crate::output::say;
+
 pub(crate) async fn run(home: &Path) -> anyhow::Result<()> {
     let Some(running) = Running::load(home)? else {
         bail!("no cluster is up in {}; start one with: just up", home.display());
@@ -36,7 +38,6 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-#[expect(clippy::print_stdout, reason = "the output of a command line tool")]
 fn row(name: &str, pid: &str, address: &str, memory: &str, ready: &str) {
-    println!("{name:<10} {pid:>7}  {address:<17} {memory:>10}  {ready}");
+    say(&format!("{name:<10} {pid:>7}  {address:<17} {memory:>10}  {ready}"));
 }

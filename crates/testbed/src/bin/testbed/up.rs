@@ -10,6 +10,8 @@ use clap::{Args, ValueEnum};
 use testbed::{Backend, LocalCluster, Running, Shape};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::output::say;
+
 /// Held by the program that starts or ends the cluster of a directory, and proof that the
 /// directory is one of ours.
 const LOCK: &str = "lock";
@@ -206,9 +208,4 @@ fn introduce(running: &Running) {
     say("  just demo      seeded traffic, and one correlation as a tree");
     say("  just status    every process");
     say("  just down      the end");
-}
-
-#[expect(clippy::print_stdout, reason = "the output of a command line tool")]
-fn say(line: &str) {
-    println!("{line}");
 }

@@ -1,0 +1,138 @@
+//! The metrics of the gateway: one table, and what records them.
+
+use metrics::{Unit, counter, gauge, histogram};
+use service_lifecycle::{Kind, Metric};
+use tokio::time::Instant;
+
+use crate::receive::Signal;
+
+const ACCEPTED: &str = "gateway_requests_accepted_total";
+const REFUSED: &str = "gateway_requests_refused_total";
+const RECEIVED_BYTES: &str = "gateway_received_bytes_total";
+const IN_FLIGHT: &str = "gateway_requests_in_flight";
+const DURATION: &str = "gateway_request_duration_seconds";
+const QUERIES: &str = "gateway_queries_total";
+const ATTEMPTS: &str = "gateway_engine_attempts_total";
+const ENGINES_KNOWN: &str = "gateway_engines_known";
+const ENGINES_READY: &str = "gateway_engines_ready";
+
+/// Every metric of this crate.
+pub const METRICS: &[Metric] = &[
+    Metric {
+        name: ACCEPTED,
+        kind: Kind::Counter,
+        unit: None,
+        help: "OTLP requests that an engine has taken, by signal (traces, logs) and transport \
+               (http_protobuf, http_json). An engine may have refused some items of a request.",
+    },
+    Metric {
+        name: REFUSED,
+        kind: Kind::Counter,
+        unit: None,
+        help: "OTLP requests answered with an error, by signal, transport (http_unknown when the \
+               content type is neither) and reason: a gRPC code in lower case, or client_gone.",
+    },
+    Metric {
+        name: RECEIVED_BYTES,
+        kind: Kind::Counter,
+        unit: Some(Unit::Bytes),
+        help: "Bytes of OTLP received after decompression, by signal and transport.",
+    },
+    Metric {
+        name: IN_FLIGHT,
+        kind: Kind::Gauge,
+        unit: None,
+        help: "OTLP requests that have not been answered yet, by signal.",
+    },
+    Metric {
+        name: DURATION,
+        kind: Kind::Histogram,
+        unit: Some(Unit::Seconds),
+        help: "Time from the head of an OTLP request to its answer, by signal.",
+    },
+    Metric {
+        name: QUERIES,
+        kind: Kind::Counter,
+        unit: None,
+        help: "Answers to queries, by query (list, get, delete, stats) and HTTP status code.",
+    },
+    Metric {
+        name: ATTEMPTS,
+        kind: Kind::Counter,
+        unit: None,
+        help: "Calls to engines, by result: answered, refused (a permanent error), retryable \
+               (an error that another engine may not have), unreachable, timeout.",
+    },
+    Metric {
+        name: ENGINES_KNOWN,
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Engines that engines.urls leads to.",
+    },
+    Metric {
+        name: ENGINES_READY,
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Engines that are ready to take requests.",
+    },
+];
+
+/// Follows one OTLP request; what is dropped before it has an outcome was given up by the client.
+pub(crate) struct Observation {
+    signal: Signal,
+    transport: &'static str,
+    started: Instant,
+    /// `None` once recorded as accepted.
+    refused_because: Option<&'static str>,
+}
+
+impl Observation {
+    pub(crate) fn begin(signal: Signal, transport: &'static str) -> Self {
+        gauge!(IN_FLIGHT, "signal" => signal.name()).increment(1.0);
+        Self { signal, transport, started: Instant::now(), refused_because: Some("client_gone") }
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        let signal = self.signal.name();
+        counter!(RECEIVED_BYTES, "signal" => signal, "transport" => self.transport).increment(bytes as u64);
+    }
+
+    pub(crate) fn accepted(mut self) {
+        self.refused_because = None;
+    }
+
+    pub(crate) fn refused(mut self, reason: &'static str) {
+        self.refused_because = Some(reason);
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let (signal, transport) = (self.signal.name(), self.transport);
+        gauge!(IN_FLIGHT, "signal" => signal).decrement(1.0);
+        histogram!(DURATION, "signal" => signal).record(self.started.elapsed().as_secs_f64());
+        match self.refused_because {
+            None => counter!(ACCEPTED, "signal" => signal, "transport" => transport),
+            Some(reason) => {
+                counter!(REFUSED, "signal" => signal, "transport" => transport, "reason" => reason)
+            }
+        }
+        .increment(1);
+    }
+}
+
+/// Counts the answer to a query.
+pub(crate) fn query_answered(query: &'static str, code: u16) {
+    counter!(QUERIES, "query" => query, "code" => code.to_string()).increment(1);
+}
+
+/// Counts one call to an engine.
+pub(crate) fn attempt_ended(result: &'static str) {
+    counter!(ATTEMPTS, "result" => result).increment(1);
+}
+
+/// Notes how many engines there are.
+pub(crate) fn engines_seen(known: usize, ready: usize) {
+    gauge!(ENGINES_KNOWN).set(known as f64);
+    gauge!(ENGINES_READY).set(ready as f64);
+}

@@ -1,0 +1,140 @@
+//! Queries over HTTP as JSON: what the engines answer over gRPC, for people and scripts.
+
+mod parameters;
+mod problem;
+mod view;
+
+use std::{future::Future, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use otlp_codec::json::{self, Message};
+use otlp_proto::correlation::v1::{
+    CountCorrelationsRequest, DeleteCorrelationRequest, GetCorrelationRequest, View,
+    correlation_service_client::CorrelationServiceClient,
+};
+use serde_json::value::RawValue;
+use tonic::transport::Channel;
+
+use crate::{blocking, metrics, server::Gateway};
+use parameters::Parameters;
+use problem::Problem;
+use view::{Engine, Full, Listing, Stats, Summary};
+
+/// Larger than any correlation by default (16 MiB of telemetry), with room for larger limits.
+const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// `GET /api/v1/correlations`
+pub(crate) async fn list(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Response {
+    let listed = async {
+        let parameters = Parameters::parse(&uri);
+        let request = parameters.and_then(Parameters::into_list)?;
+        let call = |channel, request| async move { client(channel).list_correlations(request).await };
+        let page = gateway.engines.call(gateway.deadline(), request, call).await?;
+        Ok(Json(Listing::from(page)))
+    };
+    answer("list", listed).await
+}
+
+/// `GET /api/v1/correlations/{id}`
+pub(crate) async fn get(
+    State(gateway): State<Arc<Gateway>>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Response {
+    let got = async {
+        let correlation_id = parse_id(id)?;
+        let view = Parameters::parse(&uri).and_then(Parameters::into_view)?;
+        let request = GetCorrelationRequest { correlation_id, view: view.into() };
+        let call = |channel, request| async move { client(channel).get_correlation(request).await };
+        let found = gateway.engines.call(gateway.deadline(), request, call).await?;
+        let summary = Summary::from(found.summary.unwrap_or_default());
+        if view != View::Full {
+            return Ok(Json(summary).into_response());
+        }
+        let bytes = found.traces_data.len() + found.logs_data.len();
+        let text = blocking::run(bytes, move || {
+            let full = Full {
+                summary,
+                traces: to_json(Message::TracesData, &found.traces_data)?,
+                logs: to_json(Message::LogsData, &found.logs_data)?,
+            };
+            serde_json::to_vec(&full).map_err(|error| Problem::internal(error.to_string()))
+        });
+        Ok(([(CONTENT_TYPE, "application/json")], text.await?).into_response())
+    };
+    answer("get", got).await
+}
+
+/// `DELETE /api/v1/correlations/{id}`
+pub(crate) async fn delete(
+    State(gateway): State<Arc<Gateway>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Response {
+    let deleted = async {
+        let request = DeleteCorrelationRequest { correlation_id: parse_id(id)? };
+        let call = |channel, request| async move { client(channel).delete_correlation(request).await };
+        gateway.engines.call(gateway.deadline(), request, call).await?;
+        Ok(StatusCode::NO_CONTENT)
+    };
+    answer("delete", deleted).await
+}
+
+/// `GET /api/v1/stats`
+pub(crate) async fn stats(State(gateway): State<Arc<Gateway>>) -> Response {
+    let counted = async {
+        let request = CountCorrelationsRequest {};
+        let call = |channel, request| async move { client(channel).count_correlations(request).await };
+        let count = gateway.engines.call(gateway.deadline(), request, call).await?;
+        let engines = gateway.engines.list().into_iter();
+        let engines = engines.map(|(url, ready)| Engine { url, ready });
+        Ok(Json(Stats::new(&count, engines.collect())))
+    };
+    answer("stats", counted).await
+}
+
+/// Another method on one of these paths.
+pub(crate) fn method_not_allowed(allow: &'static str) -> Response {
+    Problem::method_not_allowed(allow).into_response()
+}
+
+/// A path under `/api/` that does not exist.
+pub(crate) fn not_found(path: &str) -> Response {
+    let detail = format!("there is no {path}; there are /api/v1/correlations and /api/v1/stats");
+    Problem::new(StatusCode::NOT_FOUND, detail).into_response()
+}
+
+async fn answer<Answer: IntoResponse>(
+    query: &'static str,
+    answering: impl Future<Output = Result<Answer, Problem>>,
+) -> Response {
+    let response = answering.await.into_response();
+    metrics::query_answered(query, response.status().as_u16());
+    response
+}
+
+fn client(channel: Channel) -> CorrelationServiceClient<Channel> {
+    CorrelationServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+fn parse_id(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    let refused = |rejection: PathRejection| {
+        let detail =
+            format!("the correlation id in the path is not percent-encoded UTF-8: {}", rejection.body_text());
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    };
+    id.map(|Path(id)| id).map_err(refused)
+}
+
+fn to_json(message: Message, protobuf: &[u8]) -> Result<Box<RawValue>, Problem> {
+    let invalid = |error: &dyn std::fmt::Display| {
+        Problem::internal(format!("the stored telemetry is not valid OTLP: {error}"))
+    };
+    let text = json::from_protobuf(message, protobuf).map_err(|error| invalid(&error))?;
+    let text = String::from_utf8(text).map_err(|error| invalid(&error))?;
+    RawValue::from_string(text).map_err(|error| invalid(&error))
+}

@@ -1,0 +1,170 @@
+//! The query string of a request, read strictly: a misspelt parameter must not widen the answer.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    extract::Query,
+    http::{StatusCode, Uri},
+};
+use chrono::{DateTime, Utc};
+use otlp_proto::correlation::v1::{ListCorrelationsRequest, View};
+use prost_types::Timestamp;
+
+use super::problem::Problem;
+
+/// The largest page that an engine returns.
+const LIMIT_MAX: u32 = 1000;
+
+/// Names and values, each name once.
+#[derive(Debug)]
+pub(super) struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    /// Takes the query string of `uri` apart.
+    ///
+    /// # Errors
+    /// 400 when a parameter stands there twice.
+    pub(super) fn parse(uri: &Uri) -> Result<Self, Problem> {
+        let pairs: Query<Vec<(String, String)>> = Query::try_from_uri(uri)
+            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+        let mut parameters = BTreeMap::new();
+        for (name, value) in pairs.0 {
+            if parameters.contains_key(&name) {
+                return Err(Problem::bad_parameter(&name, &value, "expected only once"));
+            }
+            parameters.insert(name, value);
+        }
+        Ok(Self(parameters))
+    }
+
+    /// `from`, `to`, `service`, `limit`, `page_token`
+    pub(super) fn into_list(mut self) -> Result<ListCorrelationsRequest, Problem> {
+        let request = ListCorrelationsRequest {
+            from: self.take_with("from", parse_time)?,
+            to: self.take_with("to", parse_time)?,
+            service: self.take("service").unwrap_or_default(),
+            page_size: self.take_with("limit", parse_limit)?.unwrap_or_default(),
+            page_token: self.take("page_token").unwrap_or_default(),
+        };
+        self.nothing_else("from, to, service, limit and page_token")?;
+        Ok(request)
+    }
+
+    /// `view`
+    pub(super) fn into_view(mut self) -> Result<View, Problem> {
+        let view = self.take_with("view", parse_view)?.unwrap_or(View::Summary);
+        self.nothing_else("view")?;
+        Ok(view)
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
+    fn take_with<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let parsed = parse(&value);
+        parsed.map(Some).map_err(|allowed| Problem::bad_parameter(name, &value, &allowed))
+    }
+
+    fn nothing_else(self, known: &str) -> Result<(), Problem> {
+        match self.0.first_key_value() {
+            None => Ok(()),
+            Some((name, value)) => {
+                let allowed = format!("unknown; there is {known}");
+                Err(Problem::bad_parameter(name, value, &allowed))
+            }
+        }
+    }
+}
+
+/// RFC 3339, or seconds since 1970 with or without a fraction.
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    // In a query string `+` stands for a space; nobody escapes the one of `+01:00`.
+    let rfc_3339 = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
+    let time = rfc_3339.map(|time| time.to_utc()).ok().or_else(|| parse_unix_seconds(text));
+    let time = time
+        .ok_or_else(|| "expected RFC 3339, such as 2026-01-31T12:00:00Z, or seconds since 1970".to_owned())?;
+    Ok(Timestamp {
+        seconds: time.timestamp(),
+        // A leap second counts as the end of the second before.
+        nanos: time.timestamp_subsec_nanos().min(999_999_999).cast_signed(),
+    })
+}
+
+/// Digit by digit: a float would lose nanoseconds.
+fn parse_unix_seconds(text: &str) -> Option<DateTime<Utc>> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_decimal = |digits: &str| {
+        !digits.is_empty() && digits.len() <= 12 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !is_decimal(seconds) || !is_decimal(fraction) {
+        return None;
+    }
+    let nanos = format!("{fraction:0<9}");
+    DateTime::from_timestamp(seconds.parse().ok()?, nanos[..9].parse().ok()?)
+}
+
+fn parse_limit(text: &str) -> Result<u32, String> {
+    let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| format!("expected a number from 1 to {LIMIT_MAX}"))
+}
+
+fn parse_view(text: &str) -> Result<View, String> {
+    match text {
+        "summary" => Ok(View::Summary),
+        "full" => Ok(View::Full),
+        _ => Err("expected summary or full".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_or_seconds() {
+        for (text, seconds, nanos) in [
+            ("1970-01-01T00:00:01Z", 1, 0),
+            ("1970-01-01T01:00:00.5+01:00", 0, 500_000_000),
+            ("1970-01-01T01:00:00 01:00", 0, 0),
+            ("1700000000", 1_700_000_000, 0),
+            ("1700000000.000000001", 1_700_000_000, 1),
+            ("0.25", 0, 250_000_000),
+        ] {
+            assert_eq!(parse_time(text), Ok(Timestamp { seconds, nanos }), "{text}");
+        }
+        for text in ["", "yesterday", "-1", "1.", ".5", "1e3", "2026-01-31", "1700000000000000"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    fn list(query: &str) -> Result<ListCorrelationsRequest, Problem> {
+        let uri = format!("/?{query}").parse().unwrap();
+        Parameters::parse(&uri).and_then(Parameters::into_list)
+    }
+
+    #[test]
+    fn a_list_request_takes_its_parameters_and_no_others() {
+        let second = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        let expected = ListCorrelationsRequest {
+            from: second(1),
+            to: second(2),
+            service: "cart v2".to_owned(),
+            page_size: 7,
+            page_token: "a+b".to_owned(),
+        };
+        let query = "from=1&to=2&service=cart%20v2&limit=7&page_token=a%2Bb";
+        assert_eq!(list(query).unwrap(), expected);
+        assert_eq!(list("").unwrap(), ListCorrelationsRequest::default());
+        for query in ["form=1", "limit=1001", "limit=0", "from=1&from=2"] {
+            assert!(list(query).is_err(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The JSON of the query API.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat};
+use otlp_proto::correlation::v1::{
+    CorrelationSummary, CountCorrelationsResponse, ListCorrelationsResponse, StateBackend,
+};
+use prost_types::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// A `CorrelationSummary`: its fields under their own names, times as RFC 3339.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    correlation_id: String,
+    trace_id: String,
+    service: String,
+    environment: String,
+    services: Vec<String>,
+    root_span_name: String,
+    first_seen: Option<String>,
+    last_updated: Option<String>,
+    first_event: Option<String>,
+    last_event: Option<String>,
+    spans: u64,
+    logs: u64,
+    errors: u64,
+    bytes: u64,
+    metadata: BTreeMap<String, String>,
+    conflicts: u64,
+}
+
+impl From<CorrelationSummary> for Summary {
+    fn from(summary: CorrelationSummary) -> Self {
+        Self {
+            correlation_id: summary.correlation_id,
+            trace_id: summary.trace_id,
+            service: summary.service,
+            environment: summary.environment,
+            services: summary.services,
+            root_span_name: summary.root_span_name,
+            first_seen: summary.first_seen.and_then(rfc_3339),
+            last_updated: summary.last_updated.and_then(rfc_3339),
+            first_event: summary.first_event.and_then(rfc_3339),
+            last_event: summary.last_event.and_then(rfc_3339),
+            spans: summary.spans,
+            logs: summary.logs,
+            errors: summary.errors,
+            bytes: summary.bytes,
+            metadata: summary.metadata.into_iter().collect(),
+            conflicts: summary.conflicts,
+        }
+    }
+}
+
+/// The summary and all telemetry as OTLP/JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct Full {
+    #[serde(flatten)]
+    pub(super) summary: Summary,
+    /// `TracesData`
+    pub(super) traces: Box<RawValue>,
+    /// `LogsData`
+    pub(super) logs: Box<RawValue>,
+}
+
+/// One page of summaries.
+#[derive(Debug, Serialize)]
+pub(super) struct Listing {
+    correlations: Vec<Summary>,
+    /// Empty on the last page.
+    next_page_token: String,
+}
+
+impl From<ListCorrelationsResponse> for Listing {
+    fn from(page: ListCorrelationsResponse) -> Self {
+        Self {
+            correlations: page.correlations.into_iter().map(Summary::from).collect(),
+            next_page_token: page.next_page_token,
+        }
+    }
+}
+
+/// How much is stored, where, and by whom it is served.
+#[derive(Debug, Serialize)]
+pub(super) struct Stats {
+    correlations: u64,
+    /// `memory`, `redis` or `redis-cluster`, by the engine that counted.
+    state: &'static str,
+    engines: Vec<Engine>,
+}
+
+/// One engine as this gateway sees it.
+#[derive(Debug, Serialize)]
+pub(super) struct Engine {
+    pub(super) url: String,
+    pub(super) ready: bool,
+}
+
+impl Stats {
+    pub(super) fn new(count: &CountCorrelationsResponse, engines: Vec<Engine>) -> Self {
+        let state = match count.state() {
+            StateBackend::Unspecified => "unknown",
+            StateBackend::Memory => "memory",
+            StateBackend::Redis => "redis",
+            StateBackend::RedisCluster => "redis-cluster",
+        };
+        Self { correlations: count.correlations, state, engines }
+    }
+}
+
+/// `None` for a time that no calendar has.
+fn rfc_3339(time: Timestamp) -> Option<String> {
+    let nanos = u32::try_from(time.nanos).ok()?;
+    let time = DateTime::from_timestamp(time.seconds, nanos)?;
+    Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}

@@ -1,0 +1,56 @@
+//! The two encodings of OTLP/HTTP and their media types.
+
+use axum::http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use tonic::Status;
+
+use super::refusal::Refusal;
+
+/// How a request is encoded, and so its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Media {
+    Protobuf,
+    Json,
+}
+
+impl Media {
+    /// Compares the media type alone, in any case; parameters such as `charset` do not matter.
+    ///
+    /// # Errors
+    /// 415 when it is missing or another one.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let given = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+        let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if essence.eq_ignore_ascii_case(Self::Protobuf.content_type()) {
+            return Ok(Self::Protobuf);
+        }
+        if essence.eq_ignore_ascii_case(Self::Json.content_type()) {
+            return Ok(Self::Json);
+        }
+        let status = Status::invalid_argument(
+            "unsupported media type, supported: [application/json, application/x-protobuf]",
+        );
+        Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, status))
+    }
+
+    /// How an error is encoded: like the request, as JSON when that is not known.
+    pub(super) fn of_error(headers: &HeaderMap) -> Self {
+        Self::of(headers).unwrap_or(Self::Json)
+    }
+
+    /// Exactly this, without parameters: the Collector compares the whole header.
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    /// The name in metrics.
+    pub(super) fn transport(media: Option<Self>) -> &'static str {
+        match media {
+            Some(Self::Protobuf) => "http_protobuf",
+            Some(Self::Json) => "http_json",
+            None => "http_unknown",
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! An engine that answers as a test tells it to and remembers what it was sent.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use otlp_proto::{
+    correlation::v1::{
+        CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationSummary,
+        CountCorrelationsRequest, CountCorrelationsResponse, DeleteCorrelationRequest,
+        DeleteCorrelationResponse, GetCorrelationRequest, GetCorrelationResponse, ListCorrelationsRequest,
+        ListCorrelationsResponse, StateBackend,
+        correlation_service_server::{CorrelationService, CorrelationServiceServer},
+    },
+    raw::{
+        logs::logs_service_server::{LogsService, LogsServiceServer},
+        trace::trace_service_server::{TraceService, TraceServiceServer},
+    },
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::{self, Runtime},
+    sync::Notify,
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+/// What the engine does with the next calls.
+#[derive(Clone)]
+pub(crate) enum Answer {
+    Bytes(Bytes),
+    Status(Status),
+    /// Nothing until told, then an empty answer.
+    When(Arc<Notify>),
+}
+
+/// A running engine; it ends when dropped.
+pub(crate) struct FakeEngine {
+    pub(crate) address: SocketAddr,
+    state: Arc<State>,
+    health: HealthReporter,
+    /// Its own, so that its end closes connections as the end of a process does. `None` once dropped.
+    runtime: Option<Runtime>,
+}
+
+struct State {
+    answer: Mutex<Answer>,
+    received: Mutex<Vec<(&'static str, Bytes)>>,
+    listed: Mutex<Vec<ListCorrelationsRequest>>,
+    called: Notify,
+}
+
+impl FakeEngine {
+    pub(crate) async fn start() -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.unwrap();
+        let bound = runtime.spawn(TcpListener::bind(address));
+        let listener = bound.await.unwrap().unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            answer: Mutex::new(Answer::Bytes(Bytes::new())),
+            received: Mutex::default(),
+            listed: Mutex::default(),
+            called: Notify::new(),
+        });
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let service = Service(Arc::clone(&state));
+        let server = Server::builder()
+            .add_service(health_service)
+            .add_service(TraceServiceServer::new(service.clone()).max_decoding_message_size(usize::MAX))
+            .add_service(LogsServiceServer::new(service.clone()))
+            .add_service(CorrelationServiceServer::new(service))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        runtime.spawn(server);
+        Self { address, state, health, runtime: Some(runtime) }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn answers(&self, answer: Answer) {
+        *self.state.answer.lock().unwrap() = answer;
+    }
+
+    pub(crate) fn fails(&self, code: Code) {
+        self.answers(Answer::Status(Status::new(code, "said the engine")));
+    }
+
+    /// Signal and message of every export so far.
+    pub(crate) fn received(&self) -> Vec<(&'static str, Bytes)> {
+        self.state.received.lock().unwrap().clone()
+    }
+
+    pub(crate) fn listed(&self) -> Vec<ListCorrelationsRequest> {
+        self.state.listed.lock().unwrap().clone()
+    }
+
+    /// Resolves with the next export, or at once when one came unnoticed.
+    pub(crate) async fn called(&self) {
+        self.state.called.notified().await;
+    }
+
+    pub(crate) async fn set_serving(&self, is_serving: bool) {
+        let status = match is_serving {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        self.health.set_service_status("", status).await;
+    }
+
+    /// Ends at once, connections included, as when the process is killed.
+    pub(crate) async fn kill(self) {
+        let address = self.address;
+        drop(self);
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for FakeEngine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Service(Arc<State>);
+
+impl Service {
+    async fn export(&self, signal: &'static str, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
+        let answer = self.0.answer.lock().unwrap().clone();
+        self.0.received.lock().unwrap().push((signal, request.into_inner()));
+        self.0.called.notify_one();
+        match answer {
+            Answer::Bytes(bytes) => Ok(Response::new(bytes)),
+            Answer::Status(status) => Err(status),
+            Answer::When(told) => {
+                told.notified().await;
+                Ok(Response::new(Bytes::new()))
+            }
+        }
+    }
+
+    fn fail(&self) -> Result<(), Status> {
+        match &*self.0.answer.lock().unwrap() {
+            Answer::Status(status) => Err(status.clone()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Service {
+    async fn export(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
+        Service::export(self, "traces", request).await
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Service {
+    async fn export(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
+        Service::export(self, "logs", request).await
+    }
+}
+
+/// Knows one correlation, `order=4/2`, and answers the rest with what the real one would say.
+#[tonic::async_trait]
+impl CorrelationService for Service {
+    async fn get_correlation(
+        &self,
+        request: Request<GetCorrelationRequest>,
+    ) -> Result<Response<GetCorrelationResponse>, Status> {
+        self.fail()?;
+        let request = request.into_inner();
+        if request.correlation_id != "order=4/2" {
+            return Err(Status::not_found(format!("no correlation {}", request.correlation_id)));
+        }
+        Ok(Response::new(GetCorrelationResponse {
+            summary: Some(summary()),
+            // One empty ResourceSpans and one empty ResourceLogs.
+            traces_data: Bytes::from_static(&[0x0a, 0]),
+            logs_data: Bytes::from_static(&[0x0a, 0]),
+        }))
+    }
+
+    async fn list_correlations(
+        &self,
+        request: Request<ListCorrelationsRequest>,
+    ) -> Result<Response<ListCorrelationsResponse>, Status> {
+        self.fail()?;
+        self.0.listed.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(ListCorrelationsResponse {
+            correlations: vec![summary()],
+            next_page_token: "next".to_owned(),
+        }))
+    }
+
+    async fn delete_correlation(
+        &self,
+        request: Request<DeleteCorrelationRequest>,
+    ) -> Result<Response<DeleteCorrelationResponse>, Status> {
+        self.fail()?;
+        match request.into_inner().correlation_id.as_str() {
+            "order=4/2" => Ok(Response::new(DeleteCorrelationResponse {})),
+            id => Err(Status::not_found(format!("no correlation {id}"))),
+        }
+    }
+
+    async fn count_correlations(
+        &self,
+        _request: Request<CountCorrelationsRequest>,
+    ) -> Result<Response<CountCorrelationsResponse>, Status> {
+        self.fail()?;
+        Ok(Response::new(CountCorrelationsResponse {
+            correlations: 7,
+            state: StateBackend::RedisCluster.into(),
+        }))
+    }
+
+    async fn clean_up_correlations(
+        &self,
+        _request: Request<CleanUpCorrelationsRequest>,
+    ) -> Result<Response<CleanUpCorrelationsResponse>, Status> {
+        Err(Status::unimplemented("the gateway does not clean up"))
+    }
+}
+
+fn summary() -> CorrelationSummary {
+    CorrelationSummary {
+        correlation_id: "order=4/2".to_owned(),
+        service: "cart".to_owned(),
+        services: vec!["cart".to_owned(), "pay".to_owned()],
+        first_seen: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 5_000_000 }),
+        spans: 3,
+        logs: 1,
+        metadata: [("order".to_owned(), "4/2".to_owned())].into(),
+        ..CorrelationSummary::default()
+    }
+}

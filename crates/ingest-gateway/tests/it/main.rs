@@ -1,0 +1,10 @@
+//! The gateway as a real process over real sockets, in front of engines that do what a test says.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy.toml does not recognise")]
+
+mod engine;
+mod gateway;
+mod otlp;
+mod process;
+mod query;
+mod replicas;

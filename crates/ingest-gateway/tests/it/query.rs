@@ -1,0 +1,150 @@
+//! The query API: JSON over HTTP in front of the gRPC service of the engines.
+
+use prost_types::Timestamp;
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::{
+    engine::FakeEngine,
+    gateway::{Gateway, Reply},
+};
+
+async fn start() -> (FakeEngine, Gateway) {
+    let engine = FakeEngine::start().await;
+    let gateway = Gateway::start(&[&engine], &[]).await;
+    (engine, gateway)
+}
+
+fn summary() -> Value {
+    json!({
+        "correlation_id": "order=4/2",
+        "trace_id": "",
+        "service": "cart",
+        "environment": "",
+        "services": ["cart", "pay"],
+        "root_span_name": "",
+        "first_seen": "2023-11-14T22:13:20.005Z",
+        "last_updated": null,
+        "first_event": null,
+        "last_event": null,
+        "spans": 3,
+        "logs": 1,
+        "errors": 0,
+        "bytes": 0,
+        "metadata": { "order": "4/2" },
+        "conflicts": 0,
+    })
+}
+
+fn assert_problem(reply: &Reply, status: u16, detail: &str) {
+    assert_eq!((reply.status, reply.content_type()), (status, "application/problem+json"));
+    let problem = reply.json();
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["type"], "about:blank");
+    let found = problem["detail"].as_str().unwrap();
+    assert!(found.contains(detail), "{detail:?} is not in {found:?}");
+}
+
+#[tokio::test]
+async fn a_list_passes_its_parameters_on_and_returns_summaries() {
+    let (engine, gateway) = start().await;
+    let reply = gateway
+        .get("/api/v1/correlations?from=2023-11-14T22:13:20Z&to=1700000001.5&service=cart&limit=5&page_token=x")
+        .await;
+    assert_eq!((reply.status, reply.content_type()), (200, "application/json"));
+    let expected = json!({ "correlations": [summary()], "next_page_token": "next" });
+    assert_eq!(reply.json(), expected);
+    let listed = engine.listed().pop().unwrap();
+    assert_eq!(listed.from, Some(Timestamp { seconds: 1_700_000_000, nanos: 0 }));
+    assert_eq!(listed.to, Some(Timestamp { seconds: 1_700_000_001, nanos: 500_000_000 }));
+    assert_eq!((listed.service.as_str(), listed.page_size, listed.page_token.as_str()), ("cart", 5, "x"));
+}
+
+#[tokio::test]
+async fn a_bad_parameter_is_named_with_what_is_allowed() {
+    let (engine, gateway) = start().await;
+    for (path, detail) in [
+        ("/api/v1/correlations?from=yesterday", r#"parameter from = "yesterday": expected RFC 3339"#),
+        ("/api/v1/correlations?limit=0", r#"parameter limit = "0": expected a number from 1 to 1000"#),
+        ("/api/v1/correlations?form=1", r#"parameter form = "1": unknown; there is from, to,"#),
+        ("/api/v1/correlations?to=1&to=2", r#"parameter to = "2": expected only once"#),
+        ("/api/v1/correlations/a?view=all", r#"parameter view = "all": expected summary or full"#),
+        ("/api/v1/correlations/%ff", "the correlation id in the path is not percent-encoded UTF-8"),
+    ] {
+        assert_problem(&gateway.get(path).await, 400, detail);
+    }
+    assert!(engine.listed().is_empty());
+}
+
+#[tokio::test]
+async fn a_correlation_is_found_by_its_percent_encoded_id() {
+    let (_engine, gateway) = start().await;
+    for path in ["/api/v1/correlations/order=4%2F2", "/api/v1/correlations/order%3D4%2f2?view=summary"] {
+        let reply = gateway.get(path).await;
+        assert_eq!((reply.status, reply.content_type(), reply.json()), (200, "application/json", summary()));
+    }
+    assert_problem(&gateway.get("/api/v1/correlations/nothing").await, 404, "no correlation nothing");
+}
+
+#[tokio::test]
+async fn the_full_view_adds_the_telemetry_as_otlp_json() {
+    let (_engine, gateway) = start().await;
+    let reply = gateway.get("/api/v1/correlations/order=4%2F2?view=full").await;
+    let mut expected = summary();
+    expected["traces"] = json!({ "resourceSpans": [{}] });
+    expected["logs"] = json!({ "resourceLogs": [{}] });
+    assert_eq!((reply.status, reply.json()), (200, expected));
+}
+
+#[tokio::test]
+async fn deleting_answers_204_or_404() {
+    let (_engine, gateway) = start().await;
+    let delete = |id: &str| {
+        let url = gateway.url(&format!("/api/v1/correlations/{id}"));
+        Reply::of(gateway.client.delete(url))
+    };
+    let reply = delete("order=4%2F2").await;
+    assert_eq!((reply.status, reply.body.len()), (204, 0));
+    assert_problem(&delete("other").await, 404, "no correlation other");
+}
+
+#[tokio::test]
+async fn stats_count_correlations_and_list_engines() {
+    let (engine, gateway) = start().await;
+    let expected = json!({
+        "correlations": 7,
+        "state": "redis-cluster",
+        "engines": [{ "url": engine.url(), "ready": true }],
+    });
+    assert_eq!(gateway.get("/api/v1/stats").await.json(), expected);
+}
+
+#[tokio::test]
+async fn a_passing_fault_is_503_and_says_when_to_come_back() {
+    let (engine, gateway) = start().await;
+    engine.fails(Code::Unavailable);
+    for path in ["/api/v1/correlations", "/api/v1/correlations/a", "/api/v1/stats"] {
+        let reply = gateway.get(path).await;
+        assert_problem(&reply, 503, "said the engine");
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+    engine.fails(Code::InvalidArgument);
+    assert_problem(&gateway.get("/api/v1/correlations?page_token=x").await, 400, "said the engine");
+    let metrics = gateway.admin("/metrics").await.text();
+    assert!(metrics.contains(r#"gateway_queries_total{query="list",code="503"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_problems_too() {
+    let (_engine, gateway) = start().await;
+    assert_problem(&gateway.get("/api/v1/traces").await, 404, "there is no /api/v1/traces");
+    for (path, allow) in [
+        ("/api/v1/correlations", "GET, HEAD"),
+        ("/api/v1/correlations/a", "GET, HEAD, DELETE"),
+        ("/api/v1/stats", "GET, HEAD"),
+    ] {
+        let reply = Reply::of(gateway.client.put(gateway.url(path))).await;
+        assert_problem(&reply, 405, allow);
+        assert_eq!(reply.header("allow"), Some(allow));
+    }
+}
