@@ -60,8 +60,8 @@ pub(crate) async fn get(
         let text = blocking::run(bytes, move || {
             let full = Full {
                 summary,
-                traces: to_json(Message::TracesData, &found.traces_data)?,
-                logs: to_json(Message::LogsData, &found.logs_data)?,
+                traces_data: to_json(Message::TracesData, &found.traces_data)?,
+                logs_data: to_json(Message::LogsData, &found.logs_data)?,
             };
             serde_json::to_vec(&full).map_err(|error| Problem::internal(error.to_string()))
         });

@@ -60,9 +60,9 @@ pub(super) struct Full {
     #[serde(flatten)]
     pub(super) summary: Summary,
     /// `TracesData`
-    pub(super) traces: Box<RawValue>,
+    pub(super) traces_data: Box<RawValue>,
     /// `LogsData`
-    pub(super) logs: Box<RawValue>,
+    pub(super) logs_data: Box<RawValue>,
 }
 
 /// One page of summaries.

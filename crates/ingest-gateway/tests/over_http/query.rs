@@ -91,8 +91,8 @@ async fn the_full_view_adds_the_telemetry_as_otlp_json() {
     let (_engine, gateway) = start().await;
     let reply = gateway.get("/api/v1/correlations/order=4%2F2?view=full").await;
     let mut expected = summary();
-    expected["traces"] = json!({ "resourceSpans": [{}] });
-    expected["logs"] = json!({ "resourceLogs": [{}] });
+    expected["traces_data"] = json!({ "resourceSpans": [{}] });
+    expected["logs_data"] = json!({ "resourceLogs": [{}] });
     assert_eq!((reply.status, reply.json()), (200, expected));
 }
 

@@ -1,0 +1,166 @@
+//! Gateway, engines and Redis Cluster together: both doors lead to the same correlations.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
+
+use std::{io::Write as _, time::Duration};
+
+use flate2::{Compression, write::GzEncoder};
+use otlp_codec::json::{Message as Json, to_protobuf};
+use otlp_proto::raw::{
+    logs::logs_service_client::LogsServiceClient, trace::trace_service_client::TraceServiceClient,
+};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::{Value, json};
+use testbed::{LocalCluster, Shape};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+struct Cluster {
+    cluster: LocalCluster,
+    client: Client,
+}
+
+impl Cluster {
+    async fn start(shape: Shape) -> Self {
+        let client = Client::builder().no_proxy().build().unwrap();
+        Self { cluster: LocalCluster::start(&shape).await.unwrap(), client }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.cluster.gateways()[0].url())
+    }
+
+    async fn post(&self, path: &str, content_type: &str, body: Vec<u8>) -> Response {
+        let request = self.client.post(self.url(path)).header("content-type", content_type);
+        request.body(body).send().await.unwrap()
+    }
+
+    async fn accepted(&self, path: &str, content_type: &str, body: Vec<u8>) {
+        let response = self.post(path, content_type, body).await;
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        assert_eq!(status, StatusCode::OK, "{text}");
+        assert!(text.is_empty() || text == "{}", "nothing is rejected: {text}");
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> (StatusCode, Value) {
+        let response = self.client.request(method, self.url(path)).send().await.unwrap();
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.ask(Method::GET, path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+}
+
+fn traces(service: &str, spans: &[u64]) -> String {
+    let span = |number: &u64| {
+        json!({ "traceId": TRACE, "spanId": format!("{number:016x}"), "name": format!("operation {number}"), "kind": 2,
+            "startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000001000000000" })
+    };
+    let spans: Vec<_> = spans.iter().map(span).collect();
+    let attributes = json!([{ "key": "service.name", "value": { "stringValue": service } }]);
+    json!({ "resourceSpans": [{ "resource": { "attributes": attributes }, "scopeSpans": [{ "spans": spans }] }] })
+        .to_string()
+}
+
+fn logs(body: &str) -> String {
+    let record =
+        json!({ "traceId": TRACE, "timeUnixNano": "1700000000500000000", "body": { "stringValue": body } });
+    json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] }).to_string()
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_doors_and_every_encoding_lead_to_one_correlation() {
+    let cluster = Cluster::start(Shape::default()).await;
+    let text = traces("shop", &[1, 2, 3]);
+    let protobuf = to_protobuf(Json::ExportTraceServiceRequest, text.as_bytes()).unwrap();
+    let log_text = logs("paid");
+    let log_protobuf = to_protobuf(Json::ExportLogsServiceRequest, log_text.as_bytes()).unwrap();
+
+    // The same request by every way: it is one fragment, so it counts once.
+    cluster.accepted("/v1/traces", "application/json", text.clone().into_bytes()).await;
+    cluster.accepted("/v1/traces", "application/x-protobuf", protobuf.clone()).await;
+    cluster.accepted("/v1/logs", "application/json; charset=utf-8", log_text.clone().into_bytes()).await;
+    cluster.accepted("/v1/logs", "application/x-protobuf", log_protobuf.clone()).await;
+    let gzipped = cluster.client.post(cluster.url("/v1/traces")).header("content-type", "application/json");
+    let gzipped =
+        gzipped.header("content-encoding", "gzip").body(gzip(text.as_bytes())).send().await.unwrap();
+    assert_eq!(gzipped.status(), StatusCode::OK);
+    for engine in cluster.cluster.engines() {
+        let mut client = TraceServiceClient::connect(engine.url()).await.unwrap();
+        client.export(bytes::Bytes::from(protobuf.clone())).await.unwrap();
+        let mut client = LogsServiceClient::connect(engine.url()).await.unwrap();
+        client.export(bytes::Bytes::from(log_protobuf.clone())).await.unwrap();
+    }
+    cluster.accepted("/v1/traces", "application/json", traces("cart", &[4]).into_bytes()).await;
+
+    let full = cluster.get(&format!("/api/v1/correlations/{TRACE}?view=full")).await;
+    assert_eq!((&full["spans"], &full["logs"]), (&json!(4), &json!(1)), "{full}");
+    assert_eq!(full["services"], json!(["cart", "shop", "unknown_service"]));
+    let spans = |part: &Value| part["scopeSpans"][0]["spans"].as_array().unwrap().len();
+    let count: usize = full["traces_data"]["resourceSpans"].as_array().unwrap().iter().map(spans).sum();
+    assert_eq!(count, 4);
+    let record = &full["logs_data"]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    assert_eq!(record["body"]["stringValue"], "paid", "{full}");
+
+    let stats = cluster.get("/api/v1/stats").await;
+    assert_eq!((&stats["correlations"], &stats["state"]), (&json!(1), &json!("redis-cluster")), "{stats}");
+    assert_eq!(stats["engines"].as_array().unwrap().len(), 3);
+
+    let listed = cluster.get("/api/v1/correlations?service=cart&limit=1").await;
+    assert_eq!(listed["correlations"][0]["correlation_id"], TRACE, "{listed}");
+    let (status, _) = cluster.ask(Method::DELETE, &format!("/api/v1/correlations/{TRACE}")).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    let (status, problem) = cluster.ask(Method::GET, &format!("/api/v1/correlations/{TRACE}")).await;
+    assert_eq!((status, &problem["status"]), (StatusCode::NOT_FOUND, &json!(404)), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_may_die_one_after_the_other() {
+    let cluster = Cluster::start(Shape::default()).await;
+    for (number, engine) in (1..).zip(cluster.cluster.engines()) {
+        for span in 1..=20 {
+            let body = traces("shop", &[number * 100 + span]).into_bytes();
+            cluster.accepted("/v1/traces", "application/json", body).await;
+        }
+        if number < 3 {
+            engine.process().kill().unwrap();
+        }
+    }
+    let summary = cluster.get(&format!("/api/v1/correlations/{TRACE}")).await;
+    assert_eq!(summary["spans"], json!(60), "{summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_goes_away_is_a_503_until_it_is_back() {
+    let backend = testbed::Backend::Redis;
+    let cluster = Cluster::start(Shape { backend, engines: 1, ..Shape::default() }).await;
+    let body = |number| traces("shop", &[number]).into_bytes();
+    cluster.accepted("/v1/traces", "application/json", body(1)).await;
+    let redis = &cluster.cluster.redis_nodes()[0];
+    redis.terminate().await.unwrap();
+    let refused = cluster.post("/v1/traces", "application/json", body(2)).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    let status: Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
+    assert_eq!(status["code"], json!(14), "a google.rpc.Status: {status}");
+    let (status, _) = cluster.ask(Method::GET, &format!("/api/v1/correlations/{TRACE}")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+
+    redis.restart().await.unwrap();
+    testbed::eventually("requests are accepted again", Duration::from_secs(30), async || {
+        cluster.post("/v1/traces", "application/json", body(2)).await.status() == StatusCode::OK
+    })
+    .await
+    .unwrap();
+    let summary = cluster.get(&format!("/api/v1/correlations/{TRACE}")).await;
+    assert_eq!(summary["spans"], json!(2), "what was acknowledged before is still there: {summary}");
+}
