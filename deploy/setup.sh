@@ -1,0 +1,138 @@
+#!/bin/sh
+# Installs what building, testing and running this project needs on a Debian machine with Rust:
+# a C compiler, redis-server and just. Says what it does; does nothing when all is there.
+set -eu
+
+say() {
+    printf 'setup: %s\n' "$*"
+}
+
+fail() {
+    printf 'setup: error: %s\n' "$*" >&2
+    exit 1
+}
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+# Ends with what to install by hand where this script cannot install it.
+require_root_for() {
+    if [ "$(id -u)" -eq 0 ] || has sudo; then return; fi
+    fail "installing needs root and there is no sudo; as root, run: apt-get install $*"
+}
+
+lists_are_fresh=no
+
+# Installs Debian packages without questions and without starting services.
+install_packages() {
+    has apt-get || fail "no apt-get here; install with your package manager: $*"
+    require_root_for "$@"
+    if [ "$lists_are_fresh" = no ]; then
+        say "updating the package lists"
+        as_root apt-get update -qq </dev/null
+        lists_are_fresh=yes
+    fi
+    say "installing $*"
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends "$@" </dev/null
+}
+
+install_compiler() {
+    if has cc; then return; fi
+    say "no C compiler found; some crates need one"
+    install_packages build-essential
+}
+
+# The clusters here start their own servers: the service of the package must not listen as well.
+# A server that ran before is not touched, because then redis-server was installed before.
+install_redis() {
+    if has redis-server; then return; fi
+    say "no redis-server found"
+    require_root_for redis-server
+    policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then
+        install_packages redis-server
+    else
+        # invoke-rc.d(8): exit code 101 of this program forbids the start of a service.
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+        trap 'as_root rm -f "$policy"' EXIT
+        install_packages redis-server
+        as_root rm -f "$policy"
+        trap - EXIT
+    fi
+    if has systemctl; then
+        as_root systemctl disable --quiet redis-server </dev/null || true
+    fi
+    say "the service redis-server is not started, now or at boot"
+}
+
+# Prints a directory that programs are found in from now on, without a new shell.
+directory_on_path() {
+    for candidate in /usr/local/bin "$HOME/.local/bin" "${CARGO_HOME:-$HOME/.cargo}/bin"; do
+        case ":$PATH:" in
+            *":$candidate:"*)
+                if mkdir -p "$candidate" 2>/dev/null && [ -w "$candidate" ]; then
+                    printf '%s\n' "$candidate"
+                    return
+                fi
+                ;;
+        esac
+    done
+}
+
+# just comes from PyPI (package rust-just) in an environment of its own, which is allowed where
+# the system's Python is managed by Debian; if that fails, from crates.io.
+install_just() {
+    if has just; then return; fi
+    say "no just found"
+    home="${XDG_DATA_HOME:-$HOME/.local/share}/rust-just"
+    if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+        install_packages python3-venv
+    fi
+    say "installing rust-just from PyPI into $home"
+    if ! { python3 -m venv --clear "$home" &&
+        "$home/bin/pip" install --quiet --disable-pip-version-check rust-just; }; then
+        say "PyPI did not provide just; building it from crates.io"
+        cargo install just --locked --root "$home"
+    fi
+    directory=$(directory_on_path)
+    if [ -n "$directory" ]; then
+        ln -sf "$home/bin/just" "$directory/just"
+    elif [ "$(id -u)" -ne 0 ] && ! has sudo; then
+        fail "no directory on PATH can be written; add $home/bin to it"
+    else
+        directory=/usr/local/bin
+        as_root ln -sf "$home/bin/just" "$directory/just"
+    fi
+    has just || fail "just is in $directory, which is not on PATH; add it: $PATH"
+    say "just is in $directory"
+}
+
+check_rust() {
+    has cargo || fail "no cargo found; install Rust from https://rustup.rs"
+    # rustup puts programs for both on PATH even where the component itself is missing.
+    if ! cargo fmt --version >/dev/null 2>&1; then add_component rustfmt; fi
+    if ! cargo clippy --version >/dev/null 2>&1; then add_component clippy; fi
+}
+
+add_component() {
+    has rustup || fail "no $1 found; install it where your Rust comes from"
+    say "adding $1"
+    rustup component add "$1" || fail "failed to add $1; try: rustup component add $1"
+}
+
+check_rust
+install_compiler
+install_redis
+install_just
+say "ready: $(redis-server --version | cut -d ' ' -f 1-3), $(just --version)"

@@ -1,0 +1,86 @@
+# Commands of this project; `just` alone lists them.
+
+set positional-arguments
+
+# Where cargo puts what it builds.
+target := env_var_or_default("CARGO_TARGET_DIR", "target")
+testbed := target / "release/testbed"
+loadgen := target / "release/loadgen"
+
+# List all commands
+[private]
+default:
+    @just --list --unsorted
+
+# Start a local cluster: Redis Cluster, three engines, a gateway (`just up --help`)
+up *arguments: build
+    @{{testbed}} up "$@"
+
+# End the local cluster and remove its data
+down: _testbed
+    @{{testbed}} down
+
+# Show every process of the local cluster
+status: _testbed
+    @{{testbed}} status
+
+# Print the logs of the local cluster: all, or `just logs engine-1 --follow`
+logs *arguments: _testbed
+    @{{testbed}} logs "$@"
+
+# Start the cluster if needed, send seeded traffic, show one correlation as a tree
+demo *arguments: build
+    @{{testbed}} status >/dev/null 2>&1 || {{testbed}} up
+    @{{loadgen}} demo "$@"
+
+# Send seeded traffic to the local cluster (`just send --help`)
+send *arguments: build
+    @{{loadgen}} send "$@"
+
+# Send recorded telemetry to the local cluster and compare what comes out (`just replay --help`)
+replay *arguments: build
+    @{{loadgen}} replay "$@"
+
+# Show one correlation as a tree: `just show TRACE_ID`
+show *arguments: build
+    @{{loadgen}} show "$@"
+
+# Everything that must hold before a change is merged
+test: fmt clippy doc unit
+
+# Fail if a file is not formatted
+fmt:
+    cargo fmt --all --check
+
+# Fail on any warning of the compiler or clippy
+clippy:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Build the documentation, and fail on any warning in it
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Run all tests; some start the binaries, so those are built first
+unit:
+    cargo build --workspace --bins --locked
+    cargo test --workspace --locked
+
+# Compile everything without running it
+check:
+    cargo check --workspace --all-targets --locked
+
+# Build the release binaries
+build:
+    @cargo build --release --workspace --bins --locked
+
+# Start the same cluster in containers, where a Docker engine runs
+compose-up:
+    docker compose up --build --detach --wait
+
+# End the containers and remove their data
+compose-down:
+    docker compose down --volumes
+
+# Looking at a cluster or ending it must not wait for a build that is not needed.
+_testbed:
+    @test -x {{testbed}} || just build
