@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    acknowledge::Replicas,
     keys::{Bucket, Keys},
     link::{Command, Link},
     script,
@@ -55,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) limits: state_core::Limits,
     pub(crate) ttl: Duration,
     pub(crate) index_lag: Duration,
+    pub(crate) replicas: Replicas,
 }
 
 /// Starts tasks that take turns: while one batch is on its way, another one gathers.
@@ -127,8 +129,12 @@ impl Config {
     /// Sends entries over one connection; answers in their order.
     async fn append(&self, link: &Link, entries: &[Entry]) -> Vec<Result<Outcome, Error>> {
         let calls = self.calls(entries);
-        let (places, commands): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
-        let results = link.send(commands).await;
+        let (places, mut commands): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        self.replicas.wait_behind(&mut commands);
+        let mut results = link.send(commands).await;
+        if let Err(error) = self.replicas.confirm(&mut results, places.len()) {
+            return vec![Err(error); entries.len()];
+        }
         let mut outcomes = vec![Err(lost()); entries.len()];
         for (places, result) in places.into_iter().zip(results) {
             for (place, outcome) in places.iter().zip(read_outcomes(result, places.len())) {

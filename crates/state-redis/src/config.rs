@@ -22,6 +22,35 @@ pub struct Config {
     pub gather: Duration,
     /// How long an operation may take, all attempts together. Default 3 s.
     pub timeout: Duration,
+    /// When a write counts as confirmed. Default [`Acknowledge::Auto`].
+    pub acknowledge: Acknowledge,
+}
+
+/// When a write counts as confirmed. Never lowered because a replica is away: then writes are
+/// refused as unavailable until it is back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// As at the first start with this state: [`Replicated`](Self::Replicated) if every primary had
+    /// a replica then, else [`Primary`](Self::Primary).
+    #[default]
+    Auto,
+    /// Applied by the primary. Its death can lose what its replicas had not received.
+    Primary,
+    /// Applied by the primary and received by one of its replicas.
+    Replicated,
+    /// Applied by the primary and received by as many replicas as every primary had at the first
+    /// start with this state.
+    AllReplicas,
+}
+
+impl Acknowledge {
+    /// All levels by their names in configuration.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("primary", Self::Primary),
+        ("replicated", Self::Replicated),
+        ("all_replicas", Self::AllReplicas),
+    ];
 }
 
 impl Default for Config {
@@ -33,6 +62,7 @@ impl Default for Config {
             buckets: 64,
             gather: Duration::from_millis(1),
             timeout: Duration::from_secs(3),
+            acknowledge: Acknowledge::Auto,
         }
     }
 }
@@ -40,7 +70,7 @@ impl Default for Config {
 impl fmt::Debug for Config {
     /// Leaves the URL out, which may hold a password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, max_connections, key_prefix, buckets, gather, timeout } = self;
+        let Self { url: _, max_connections, key_prefix, buckets, gather, timeout, acknowledge } = self;
         formatter
             .debug_struct("Config")
             .field("max_connections", max_connections)
@@ -48,6 +78,7 @@ impl fmt::Debug for Config {
             .field("buckets", buckets)
             .field("gather", gather)
             .field("timeout", timeout)
+            .field("acknowledge", acknowledge)
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,9 @@ use state_core::Error;
 
 use crate::{config::Address, field::Unreadable};
 
+/// Begins the details of an error that says that replicas have not received a write.
+pub(crate) const BEHIND: &str = "BEHIND";
+
 /// What to do about an error of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -18,6 +21,8 @@ pub(crate) enum Fault {
     NoScript,
     /// No answer; it may have been done or not. The server may be gone, or no longer a primary.
     Lost,
+    /// Done by the primary, but not received by enough replicas.
+    Behind,
     /// The server answers that it cannot do this now.
     Unable,
     /// It can never succeed.
@@ -34,6 +39,7 @@ impl Fault {
             "TRYAGAIN" => Self::TryAgain,
             "NOSCRIPT" => Self::NoScript,
             "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY" | "UNBLOCKED" => Self::Lost,
+            BEHIND => Self::Behind,
             "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY" => Self::Unable,
             "WRONGTYPE" | "NOPERM" | "NOAUTH" | "WRONGPASS" => Self::Permanent,
             _ => match error.kind() {

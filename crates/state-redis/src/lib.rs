@@ -5,6 +5,8 @@
 //! adds many fragments at once, and the appends of concurrent requests are gathered per bucket.
 //! `keys.rs` is the table of every key.
 
+mod acknowledge;
+mod append;
 mod commit;
 mod config;
 mod error;
@@ -19,5 +21,5 @@ mod script;
 mod store;
 mod topology;
 
-pub use config::{Config, InvalidConfig};
+pub use config::{Acknowledge, Config, InvalidConfig};
 pub use store::RedisStateManager;

@@ -14,6 +14,7 @@ use fred::{
     error::{Error as RedisError, ErrorKind},
     prelude::Value,
 };
+use futures::future::join_all;
 use state_core::{Error, Result};
 use tokio::{
     sync::Mutex,
@@ -22,6 +23,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    acknowledge::Replicas,
     config::{Address, Seeds},
     error::{self, Fault},
     keys::SLOTS,
@@ -31,7 +33,7 @@ use crate::{
 };
 
 /// Pause before a call is repeated, and least time between two looks at the slot map.
-const RETRY_DELAY: Duration = Duration::from_millis(50);
+pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// The servers, and how to reach the one that is right.
 #[derive(Debug)]
@@ -96,8 +98,8 @@ impl Router {
         self.routes.load().nodes.values().map(Arc::clone).collect()
     }
 
-    /// Sends commands on keys of one slot, in one pipeline, to whoever has it; repeats them until
-    /// the deadline. They must do the same when they are done twice.
+    /// Sends commands on keys of one slot, in one pipeline, to the primary that has it; repeats them
+    /// until the deadline. They must do the same when they are done twice.
     pub(crate) async fn call(
         &self,
         attempted: &str,
@@ -105,61 +107,103 @@ impl Router {
         commands: Vec<Command>,
         deadline: Instant,
     ) -> Result<Vec<Value>> {
+        self.repeat(attempted, slot, commands, deadline, None).await
+    }
+
+    /// Sends writes likewise, and waits until replicas have received them.
+    pub(crate) async fn write(
+        &self,
+        attempted: &str,
+        slot: u16,
+        commands: Vec<Command>,
+        deadline: Instant,
+    ) -> Result<Vec<Value>> {
+        self.repeat(attempted, slot, commands, deadline, Some(&self.node_config.commit.replicas)).await
+    }
+
+    async fn repeat(
+        &self,
+        attempted: &str,
+        slot: u16,
+        commands: Vec<Command>,
+        deadline: Instant,
+        confirm: Option<&Replicas>,
+    ) -> Result<Vec<Value>> {
         let mut last = RedisError::new(ErrorKind::Cluster, format!("no server has slot {slot}"));
         loop {
             if self.is_closed() {
                 return Err(Error::Closed { attempted: attempted.into() });
             }
-            let attempt = self.attempt(slot, commands.clone());
+            let attempt = self.attempt(slot, commands.clone(), confirm);
             last = match timeout_at(deadline, attempt).await {
                 Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(error)) => error,
                 // What went wrong before says more than that time is up.
                 Err(_) => return Err(error::redis(attempted, last)),
             };
-            match Fault::of(&last) {
-                Fault::Unable | Fault::Permanent => return Err(error::redis(attempted, last)),
-                Fault::NoScript | Fault::Ask(_) => {}
-                Fault::Moved | Fault::Lost => {
-                    let refresh = timeout_at(deadline, self.refresh(attempted));
-                    if let Ok(Err(error)) = refresh.await
-                        && !error.is_retryable()
-                    {
-                        return Err(error);
-                    }
-                }
-                Fault::TryAgain => {}
-            }
+            self.recover(attempted, &last, deadline).await?;
             if Instant::now() + RETRY_DELAY >= deadline {
                 return Err(error::redis(attempted, last));
             }
-            if !matches!(Fault::of(&last), Fault::Moved | Fault::NoScript) {
-                sleep(RETRY_DELAY).await;
+            sleep(RETRY_DELAY).await;
+        }
+    }
+
+    /// Does what an error asks for before its call is repeated.
+    ///
+    /// # Errors
+    /// Repeating it is of no use.
+    pub(crate) async fn recover(&self, attempted: &str, error: &RedisError, deadline: Instant) -> Result<()> {
+        match Fault::of(error) {
+            Fault::Unable | Fault::Permanent => Err(error::redis(attempted, error.clone())),
+            Fault::Ask(_) | Fault::TryAgain | Fault::Behind => Ok(()),
+            Fault::NoScript => {
+                // Whoever has forgotten them says so; if loading fails, the repeated call says why.
+                let _ = join_all(self.primaries().iter().map(|node| node.load_scripts())).await;
+                Ok(())
             }
+            Fault::Moved | Fault::Lost => match timeout_at(deadline, self.refresh(attempted)).await {
+                Ok(Err(error)) if !error.is_retryable() => Err(error),
+                _ => Ok(()),
+            },
         }
     }
 
     /// Sends commands once, to the primary of the slot and where it redirects to.
-    async fn attempt(&self, slot: u16, commands: Vec<Command>) -> Result<Vec<Value>, RedisError> {
+    async fn attempt(
+        &self,
+        slot: u16,
+        commands: Vec<Command>,
+        confirm: Option<&Replicas>,
+    ) -> Result<Vec<Value>, RedisError> {
         let Some(node) = self.primary(slot) else {
             return Err(RedisError::new(
                 ErrorKind::Canceled,
                 format!("no server is known to have slot {slot}"),
             ));
         };
-        let result = node.send(commands.clone()).await;
+        let send = async |commands| match confirm {
+            Some(replicas) => node.write(commands, replicas).await,
+            None => node.send(commands).await,
+        };
+        let result = send(commands.clone()).await;
         let Err(error) = &result else { return result };
         match Fault::of(error) {
             Fault::NoScript => {
                 node.load_scripts().await?;
-                node.send(commands).await
+                send(commands).await
             }
             Fault::Ask(address) => match self.node_at(&address) {
-                Some(node) => node.send_asking(commands).await,
+                Some(node) => node.send_asking(commands, confirm).await,
                 None => result,
             },
             _ => result,
         }
+    }
+
+    /// The fewest replicas that a primary has now.
+    pub(crate) fn replicas(&self) -> usize {
+        self.routes.load().topology.as_ref().map_or(0, Topology::replicas)
     }
 
     fn node_at(&self, address: &Address) -> Option<Arc<Node>> {
@@ -217,7 +261,9 @@ impl Router {
     async fn topology(&self, attempted: &str, known: &Routes) -> Result<Topology> {
         if !self.seeds.clustered {
             return match self.seeds.servers.first() {
-                Some(server) if known.nodes.contains_key(server) => Ok(Topology::single(server.clone())),
+                Some(server) if known.nodes.contains_key(server) => {
+                    Ok(Topology::single(server.clone(), self.replicas()))
+                }
                 Some(server) => self.single(attempted, server).await,
                 None => Err(error::misconfigured(attempted, "the URL names no server")),
             };
@@ -247,13 +293,16 @@ impl Router {
 
     /// Looks whether the one server is on its own, as the URL says.
     async fn single(&self, attempted: &str, server: &Address) -> Result<Topology> {
-        let info = self.ask(attempted, server, Command::new("INFO", ["cluster"])).await?;
-        if info.into_string().is_some_and(|info| info.contains("cluster_enabled:1")) {
+        let info =
+            self.ask(attempted, server, Command::bare("INFO")).await?.into_string().unwrap_or_default();
+        if info.contains("cluster_enabled:1") {
             let reason =
                 format!("the server at {server} is part of a cluster; use redis-cluster:// in the URL");
             return Err(error::misconfigured(attempted, reason));
         }
-        Ok(Topology::single(server.clone()))
+        let replicas =
+            info.lines().find_map(|line| line.strip_prefix("connected_slaves:")?.trim().parse().ok());
+        Ok(Topology::single(server.clone(), replicas.unwrap_or_default()))
     }
 
     async fn ask_seed(&self, attempted: &str, server: &Address) -> Result<Topology> {

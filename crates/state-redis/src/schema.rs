@@ -8,11 +8,12 @@ use crate::{error, keys::Keys, link::Command, node::Node, router::Router};
 /// Version of the layout in `keys.rs` and `field.rs`. Another one is refused.
 const LAYOUT: u32 = 1;
 
-/// Checks every primary, and writes the layout or finds the same.
+/// Checks every primary, and writes the layout or finds the same. Answers how many replicas every
+/// primary had when the layout was written.
 ///
 /// # Errors
 /// Not retryable, with what to do about it, unless a server did not answer.
-pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> Result<()> {
+pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> Result<usize> {
     const ATTEMPTED: &str = "verify the Redis servers";
     for node in router.primaries() {
         verify_server(ATTEMPTED, &node).await?;
@@ -47,21 +48,22 @@ async fn verify_server(attempted: &str, node: &Node) -> Result<()> {
     }
 }
 
-async fn verify_layout(router: &Router, keys: &Keys, deadline: Instant) -> Result<()> {
+async fn verify_layout(router: &Router, keys: &Keys, deadline: Instant) -> Result<usize> {
     let attempted = format!("verify the layout in key {}", keys.schema());
     let layout = format!("layout={LAYOUT} buckets={}", keys.buckets().count());
+    let schema = format!("{layout} replicas={}", router.replicas());
     let commands = vec![
-        Command::new("SET", [keys.schema(), layout.as_str(), "NX"]),
+        Command::new("SET", [keys.schema(), schema.as_str(), "NX"]),
         Command::new("GET", [keys.schema()]),
     ];
     let answers = router.call(&attempted, keys.schema_slot(), commands, deadline).await?;
     let found = answers.into_iter().nth(1).and_then(|value| value.into_string()).unwrap_or_default();
-    if found == layout {
-        return Ok(());
-    }
-    let reason = format!(
-        "Redis holds {found:?}, this process is configured for {layout:?}; configure the same number of buckets, \
-         or another key prefix for a state of its own"
-    );
-    Err(error::misconfigured(&attempted, reason))
+    let replicas = found.strip_prefix(&layout).and_then(|rest| rest.strip_prefix(" replicas=")?.parse().ok());
+    replicas.ok_or_else(|| {
+        let reason = format!(
+            "Redis holds {found:?}, this process is configured for {layout:?}; configure the same number of \
+             buckets, or another key prefix for a state of its own"
+        );
+        error::misconfigured(&attempted, reason)
+    })
 }

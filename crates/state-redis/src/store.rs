@@ -5,25 +5,25 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use fred::{error::Error as RedisError, prelude::Value};
-use futures::future::{join_all, try_join_all};
+use fred::prelude::Value;
+use futures::future::try_join_all;
 use state_core::{
     Append, Backend, CorrelationEntry, CorrelationKey, Counts, Error, Outcome, Page, RangeQuery, Result,
     Settings, StateManager,
 };
-use tokio::{
-    sync::{Mutex, oneshot},
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::OnceCell, time::Instant};
+use tracing::info;
 
 use crate::{
-    commit::{self, Commit, Entry},
-    config::{Config, InvalidConfig},
+    acknowledge::Replicas,
+    append,
+    commit::{self, Entry},
+    config::{Acknowledge, Config, InvalidConfig},
     error, field,
     keys::{Bucket, Keys},
     link::Command,
     list,
-    node::{Node, NodeConfig},
+    node::NodeConfig,
     router::Router,
     schema, script,
 };
@@ -38,8 +38,9 @@ pub struct RedisStateManager {
     keys: Arc<Keys>,
     append: commit::Config,
     router: Router,
+    acknowledge: Acknowledge,
     /// Whether the servers were found fit to serve.
-    verified: Mutex<bool>,
+    verified: OnceCell<()>,
 }
 
 impl RedisStateManager {
@@ -57,6 +58,7 @@ impl RedisStateManager {
             limits: settings.limits,
             ttl: settings.ttl,
             index_lag: list::INDEX_LAG,
+            replicas: Replicas::default(),
         };
         let node_config = NodeConfig {
             fred: seeds.fred.clone(),
@@ -65,7 +67,14 @@ impl RedisStateManager {
             commit: append.clone(),
         };
         let router = Router::new(seeds, node_config, config.timeout);
-        Ok(Self { settings, keys, append, router, verified: Mutex::new(false) })
+        Ok(Self {
+            settings,
+            keys,
+            append,
+            router,
+            acknowledge: config.acknowledge,
+            verified: OnceCell::new(),
+        })
     }
 
     /// Connects and verifies the servers, once.
@@ -73,26 +82,33 @@ impl RedisStateManager {
         if self.router.is_closed() {
             return Err(Error::Closed { attempted: attempted.into() });
         }
-        let mut verified = self.verified.lock().await;
-        if !*verified {
+        let verify = async || {
             self.router.refresh(attempted).await?;
-            schema::verify(&self.router, &self.keys, self.router.deadline()).await?;
-            *verified = true;
-        }
-        Ok(())
+            let at_first_start = schema::verify(&self.router, &self.keys, self.router.deadline()).await?;
+            let required = match self.acknowledge {
+                Acknowledge::Auto => at_first_start.min(1),
+                Acknowledge::Primary => 0,
+                Acknowledge::Replicated => 1,
+                Acknowledge::AllReplicas => at_first_start.max(1),
+            };
+            info!(replicas = required, level = ?self.acknowledge, "writes are confirmed by primary and replicas");
+            self.append.replicas.require(required);
+            Ok(())
+        };
+        self.verified.get_or_try_init(verify).await.map(drop)
     }
 
-    /// Calls a script on correlations of a bucket; answers its one number.
-    async fn count_call(
+    /// Calls a script that removes correlations of a bucket; answers its one number.
+    async fn remove(
         &self,
         attempted: &str,
         bucket: Bucket,
         command: Command,
         deadline: Instant,
     ) -> Result<u64> {
-        let answers = self.router.call(attempted, self.keys.of(bucket).slot, vec![command], deadline).await?;
-        let number = answers.first().and_then(Value::as_u64);
-        number.ok_or_else(|| error::unavailable(attempted, "a script answered no number"))
+        let answers =
+            self.router.write(attempted, self.keys.of(bucket).slot, vec![command], deadline).await?;
+        read_count(attempted, &answers)
     }
 
     fn keys_of(&self, bucket: Bucket, members: &[Bytes]) -> Vec<Bytes> {
@@ -127,79 +143,17 @@ impl RedisStateManager {
         Ok((count, answer.filter_map(Value::into_bytes).collect()))
     }
 
+    /// Frees what has expired. Replicas need not have heard of it: it expires there all the same.
     async fn free(&self, attempted: &str, bucket: Bucket, due: &[Bytes], deadline: Instant) -> Result<u64> {
         let command = script::EXPIRE.call(self.keys_of(bucket, due), []);
-        self.count_call(attempted, bucket, command, deadline).await
-    }
-
-    /// Sends fragments to their primaries, gathered with those of other requests. What fails in a
-    /// way that may pass goes out again on its own.
-    async fn append_entries(&self, attempted: &str, entries: Vec<Entry>) -> Result<Vec<Outcome>> {
-        let deadline = self.router.deadline();
-        let mut outcomes = vec![None; entries.len()];
-        let mut groups = HashMap::<String, (Arc<Node>, Vec<usize>)>::new();
-        for (place, entry) in entries.iter().enumerate() {
-            if let Some(node) = self.router.primary(self.keys.of(entry.bucket).slot) {
-                let group = groups.entry(node.address.to_string());
-                group.or_insert_with(|| (node, Vec::new())).1.push(place);
-            }
-        }
-        let sends = groups.into_values().map(|(node, places)| {
-            let (reply, answer) = oneshot::channel();
-            let entries = places.iter().map(|place| entries[*place].clone()).collect();
-            node.commit(Commit { entries, reply });
-            async move { (places, timeout_at(deadline, answer).await) }
-        });
-        for (places, answer) in join_all(sends).await {
-            let Ok(Ok(answer)) = answer else { continue };
-            for (place, outcome) in places.into_iter().zip(answer) {
-                outcomes[place] = Some(outcome);
-            }
-        }
-        self.append_rest(attempted, &entries, outcomes, deadline).await
-    }
-
-    /// Appends what has no outcome yet, bucket by bucket, wherever the buckets are by now.
-    async fn append_rest(
-        &self,
-        attempted: &str,
-        entries: &[Entry],
-        outcomes: Vec<Option<Result<Outcome, RedisError>>>,
-        deadline: Instant,
-    ) -> Result<Vec<Outcome>> {
-        let mut settled = Vec::with_capacity(entries.len());
-        let mut rest = Vec::new();
-        for (place, outcome) in outcomes.into_iter().enumerate() {
-            match outcome {
-                Some(Ok(outcome)) => settled.push(outcome),
-                Some(Err(error)) if !may_pass(&error) => return Err(error::redis(attempted, error)),
-                _ => {
-                    rest.push(place);
-                    // Overwritten below; an error leaves the whole call.
-                    settled.push(Outcome::Duplicate);
-                }
-            }
-        }
-        let again: Vec<Entry> = rest.iter().map(|place| entries[*place].clone()).collect();
-        let calls = self.append.calls(&again).into_iter().map(|(places, command)| {
-            let slot = self.keys.of(again[places[0]].bucket).slot;
-            async move {
-                let mut answers = self.router.call(attempted, slot, vec![command], deadline).await?;
-                let answer = answers.pop().ok_or_else(commit::lost);
-                let count = places.len();
-                Ok::<_, Error>(places.into_iter().zip(commit::read_outcomes(answer, count)))
-            }
-        });
-        for (place, outcome) in try_join_all(calls).await?.into_iter().flatten() {
-            settled[rest[place]] = outcome.map_err(|error| error::redis(attempted, error))?;
-        }
-        Ok(settled)
+        let answers = self.router.call(attempted, self.keys.of(bucket).slot, vec![command], deadline).await?;
+        read_count(attempted, &answers)
     }
 }
 
-/// Whether an append that failed may do better when it is sent again.
-fn may_pass(error: &RedisError) -> bool {
-    !matches!(error::Fault::of(error), error::Fault::Unable | error::Fault::Permanent)
+fn read_count(attempted: &str, answers: &[Value]) -> Result<u64> {
+    let number = answers.first().and_then(Value::as_u64);
+    number.ok_or_else(|| error::unavailable(attempted, "a script answered no number"))
 }
 
 #[async_trait]
@@ -218,7 +172,7 @@ impl StateManager for RedisStateManager {
                 packed: field::pack(fragment),
             }
         };
-        self.append_entries(&attempted, batch.iter().map(entry).collect()).await
+        append::append(&self.router, &self.append, &attempted, batch.iter().map(entry).collect()).await
     }
 
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
@@ -262,7 +216,7 @@ impl StateManager for RedisStateManager {
         let (bucket, keys) = self.key_of(key);
         let command = script::SET.call(keys, arguments);
         let slot = self.keys.of(bucket).slot;
-        self.router.call(&attempted, slot, vec![command], self.router.deadline()).await.map(drop)
+        self.router.write(&attempted, slot, vec![command], self.router.deadline()).await.map(drop)
     }
 
     async fn delete_correlation(&self, key: &CorrelationKey) -> Result<bool> {
@@ -270,7 +224,7 @@ impl StateManager for RedisStateManager {
         self.open(&attempted).await?;
         let (bucket, keys) = self.key_of(key);
         let command = script::DELETE.call(keys, []);
-        Ok(self.count_call(&attempted, bucket, command, self.router.deadline()).await? == 1)
+        Ok(self.remove(&attempted, bucket, command, self.router.deadline()).await? == 1)
     }
 
     async fn get_correlations_by_time_range(&self, query: &RangeQuery) -> Result<Page> {
@@ -297,7 +251,7 @@ impl StateManager for RedisStateManager {
                 let members: Vec<Bytes> = members.into_iter().filter_map(Value::into_bytes).collect();
                 if !members.is_empty() {
                     let command = script::CLEANUP.call(self.keys_of(bucket, &members), [Value::from(cutoff)]);
-                    removed += self.count_call(&attempted, bucket, command, deadline).await?;
+                    removed += self.remove(&attempted, bucket, command, deadline).await?;
                 }
                 if members.len() < REMOVED_PER_CALL {
                     return Ok(removed);

@@ -1,0 +1,123 @@
+//! Appends fragments wherever their buckets are, as often as it takes to have all confirmed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use fred::error::Error as RedisError;
+use futures::future::join_all;
+use state_core::{Outcome, Result};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{
+    commit::{self, Commit, Entry},
+    config::Address,
+    error::{self, Fault},
+    node::Node,
+    router::{RETRY_DELAY, Router},
+};
+
+/// Where each entry stands.
+type Outcomes = Vec<std::result::Result<Outcome, RedisError>>;
+
+/// Sends fragments to their primaries, gathered with those of other requests; what fails in a way
+/// that may pass goes out again, as a whole, until the deadline.
+///
+/// # Errors
+/// At least one fragment was not confirmed.
+pub(crate) async fn append(
+    router: &Router,
+    config: &commit::Config,
+    attempted: &str,
+    entries: Vec<Entry>,
+) -> Result<Vec<Outcome>> {
+    let deadline = router.deadline();
+    let mut outcomes: Outcomes = vec![Err(commit::lost()); entries.len()];
+    let mut pending: Vec<usize> = (0..entries.len()).collect();
+    loop {
+        gathered(router, config, &entries, &pending, &mut outcomes, deadline).await;
+        follow(router, config, attempted, &entries, &mut outcomes, deadline).await?;
+        pending.retain(|place| outcomes[*place].is_err());
+        let errors = pending.iter().filter_map(|place| outcomes[*place].as_ref().err());
+        let Some(error) = errors.max_by_key(|error| urgency(error)).cloned() else { break };
+        router.recover(attempted, &error, deadline).await?;
+        if Instant::now() + RETRY_DELAY >= deadline {
+            return Err(error::redis(attempted, error));
+        }
+        if Fault::of(&error) != Fault::NoScript {
+            sleep(RETRY_DELAY).await;
+        }
+    }
+    outcomes.into_iter().map(|outcome| outcome.map_err(|error| error::redis(attempted, error))).collect()
+}
+
+/// Of several errors, which one decides what is done about all.
+fn urgency(error: &RedisError) -> u8 {
+    match Fault::of(error) {
+        Fault::Permanent | Fault::Unable => 2,
+        Fault::Moved | Fault::Lost => 1,
+        Fault::Ask(_) | Fault::TryAgain | Fault::NoScript | Fault::Behind => 0,
+    }
+}
+
+/// Hands entries to the queues of their primaries, and takes the answers.
+async fn gathered(
+    router: &Router,
+    config: &commit::Config,
+    entries: &[Entry],
+    pending: &[usize],
+    outcomes: &mut Outcomes,
+    deadline: Instant,
+) {
+    let mut groups = HashMap::<Address, (Arc<Node>, Vec<usize>)>::new();
+    for place in pending {
+        let slot = config.keys.of(entries[*place].bucket).slot;
+        match router.primary(slot) {
+            Some(node) => {
+                groups.entry(node.address.clone()).or_insert_with(|| (node, Vec::new())).1.push(*place)
+            }
+            None => outcomes[*place] = Err(commit::lost()),
+        }
+    }
+    let answers = groups.into_values().map(|(node, places)| {
+        let (reply, answer) = oneshot::channel();
+        let entries = places.iter().map(|place| entries[*place].clone()).collect();
+        node.commit(Commit { entries, reply });
+        async move { (places, timeout_at(deadline, answer).await) }
+    });
+    for (places, answer) in join_all(answers).await {
+        let count = places.len();
+        let answer =
+            answer.ok().and_then(std::result::Result::ok).unwrap_or_else(|| vec![Err(commit::lost()); count]);
+        for (place, outcome) in places.into_iter().zip(answer) {
+            outcomes[place] = outcome;
+        }
+    }
+}
+
+/// Sends entries whose slot is on its way to another server after it, bucket by bucket.
+async fn follow(
+    router: &Router,
+    config: &commit::Config,
+    attempted: &str,
+    entries: &[Entry],
+    outcomes: &mut Outcomes,
+    deadline: Instant,
+) -> Result<()> {
+    let is_moving = |outcome: &std::result::Result<Outcome, RedisError>| {
+        outcome.as_ref().is_err_and(|error| matches!(Fault::of(error), Fault::Ask(_)))
+    };
+    let moving: Vec<usize> = (0..entries.len()).filter(|place| is_moving(&outcomes[*place])).collect();
+    let again: Vec<Entry> = moving.iter().map(|place| entries[*place].clone()).collect();
+    for (places, command) in config.calls(&again) {
+        let slot = config.keys.of(again[places[0]].bucket).slot;
+        let mut answers = router.write(attempted, slot, vec![command], deadline).await?;
+        let answer = answers.pop().ok_or_else(commit::lost);
+        let count = places.len();
+        for (place, outcome) in places.into_iter().zip(commit::read_outcomes(answer, count)) {
+            outcomes[moving[place]] = outcome;
+        }
+    }
+    Ok(())
+}
