@@ -7,6 +7,7 @@ use service_lifecycle::{
     AdminConfig, LogConfig, ShutdownConfig, Violation, deserialize_address, mask_password,
 };
 use state_core::{Limits, Settings};
+use state_redis::Acknowledge;
 
 /// Configuration of an engine. Every key has a default that runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,21 +95,24 @@ pub struct RedisConfig {
     pub gather_ms: u64,
     /// How long one operation may take, all attempts together. Default 3000.
     pub timeout_ms: u64,
+    /// When a write counts as confirmed: `auto`, `primary`, `replicated` or `all_replicas`.
+    /// Default `auto`: `replicated` if every primary had a replica at the first start.
+    pub acknowledge: Acknowledge,
 }
 
 impl Default for RedisConfig {
     fn default() -> Self {
-        let state_redis::Config { url, max_connections, key_prefix, buckets, gather, timeout } =
+        let state_redis::Config { url, max_connections, key_prefix, buckets, gather, timeout, acknowledge } =
             state_redis::Config::default();
         let (gather_ms, timeout_ms) = (gather.as_millis() as u64, timeout.as_millis() as u64);
-        Self { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms }
+        Self { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms, acknowledge }
     }
 }
 
 impl fmt::Debug for RedisConfig {
     /// Masks the password in the URL.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms } = self;
+        let Self { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms, acknowledge } = self;
         formatter
             .debug_struct("RedisConfig")
             .field("url", &mask_password(url))
@@ -117,6 +121,7 @@ impl fmt::Debug for RedisConfig {
             .field("buckets", buckets)
             .field("gather_ms", gather_ms)
             .field("timeout_ms", timeout_ms)
+            .field("acknowledge", acknowledge)
             .finish()
     }
 }
@@ -130,10 +135,10 @@ impl Config {
 
     /// What the Redis backend is told.
     pub fn redis(&self) -> state_redis::Config {
-        let RedisConfig { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms } =
+        let RedisConfig { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms, acknowledge } =
             self.redis.clone();
         let (gather, timeout) = (Duration::from_millis(gather_ms), Duration::from_millis(timeout_ms));
-        state_redis::Config { url, max_connections, key_prefix, buckets, gather, timeout }
+        state_redis::Config { url, max_connections, key_prefix, buckets, gather, timeout, acknowledge }
     }
 }
 

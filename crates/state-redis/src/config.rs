@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use fred::types::config::{Config as FredConfig, ServerConfig};
+use serde::{Deserialize, Serialize};
 
 /// Settings of the Redis backend.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,7 +29,8 @@ pub struct Config {
 
 /// When a write counts as confirmed. Never lowered because a replica is away: then writes are
 /// refused as unavailable until it is back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Acknowledge {
     /// As at the first start with this state: [`Replicated`](Self::Replicated) if every primary had
     /// a replica then, else [`Primary`](Self::Primary).
@@ -41,16 +43,6 @@ pub enum Acknowledge {
     /// Applied by the primary and received by as many replicas as every primary had at the first
     /// start with this state.
     AllReplicas,
-}
-
-impl Acknowledge {
-    /// All levels by their names in configuration.
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("auto", Self::Auto),
-        ("primary", Self::Primary),
-        ("replicated", Self::Replicated),
-        ("all_replicas", Self::AllReplicas),
-    ];
 }
 
 impl Default for Config {

@@ -201,11 +201,6 @@ impl Router {
         }
     }
 
-    /// The fewest replicas that a primary has now.
-    pub(crate) fn replicas(&self) -> usize {
-        self.routes.load().topology.as_ref().map_or(0, Topology::replicas)
-    }
-
     fn node_at(&self, address: &Address) -> Option<Arc<Node>> {
         self.routes.load().nodes.get(address).map(Arc::clone)
     }
@@ -261,9 +256,7 @@ impl Router {
     async fn topology(&self, attempted: &str, known: &Routes) -> Result<Topology> {
         if !self.seeds.clustered {
             return match self.seeds.servers.first() {
-                Some(server) if known.nodes.contains_key(server) => {
-                    Ok(Topology::single(server.clone(), self.replicas()))
-                }
+                Some(server) if known.nodes.contains_key(server) => Ok(Topology::single(server.clone())),
                 Some(server) => self.single(attempted, server).await,
                 None => Err(error::misconfigured(attempted, "the URL names no server")),
             };
@@ -293,16 +286,13 @@ impl Router {
 
     /// Looks whether the one server is on its own, as the URL says.
     async fn single(&self, attempted: &str, server: &Address) -> Result<Topology> {
-        let info =
-            self.ask(attempted, server, Command::bare("INFO")).await?.into_string().unwrap_or_default();
-        if info.contains("cluster_enabled:1") {
+        let info = self.ask(attempted, server, Command::new("INFO", ["cluster"])).await?;
+        if info.into_string().is_some_and(|info| info.contains("cluster_enabled:1")) {
             let reason =
                 format!("the server at {server} is part of a cluster; use redis-cluster:// in the URL");
             return Err(error::misconfigured(attempted, reason));
         }
-        let replicas =
-            info.lines().find_map(|line| line.strip_prefix("connected_slaves:")?.trim().parse().ok());
-        Ok(Topology::single(server.clone(), replicas.unwrap_or_default()))
+        Ok(Topology::single(server.clone()))
     }
 
     async fn ask_seed(&self, attempted: &str, server: &Address) -> Result<Topology> {

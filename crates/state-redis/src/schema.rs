@@ -15,14 +15,17 @@ const LAYOUT: u32 = 1;
 /// Not retryable, with what to do about it, unless a server did not answer.
 pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> Result<usize> {
     const ATTEMPTED: &str = "verify the Redis servers";
+    let mut replicas = usize::MAX;
     for node in router.primaries() {
-        verify_server(ATTEMPTED, &node).await?;
+        replicas = replicas.min(verify_server(ATTEMPTED, &node).await?);
     }
-    verify_layout(router, keys, deadline).await
+    verify_layout(router, keys, replicas, deadline).await
 }
 
-async fn verify_server(attempted: &str, node: &Node) -> Result<()> {
-    let info = node.send(vec![Command::new("INFO", ["server"]), Command::new("INFO", ["memory"])]).await;
+/// Checks one primary; answers how many replicas are connected to it.
+async fn verify_server(attempted: &str, node: &Node) -> Result<usize> {
+    let sections = ["server", "memory", "replication"].map(|section| Command::new("INFO", [section]));
+    let info = node.send(sections.into()).await;
     let info = info.map_err(|error| error::redis(attempted, error))?;
     let info: String = info.into_iter().filter_map(|text| text.into_string()).collect();
     let field =
@@ -37,7 +40,10 @@ async fn verify_server(attempted: &str, node: &Node) -> Result<()> {
     }
     match field("maxmemory_policy") {
         // A server may hide it; then it is the operator's word that counts.
-        None | Some("noeviction") => Ok(()),
+        // The slot map is no help here: it leaves out a replica that has not received anything yet.
+        None | Some("noeviction") => {
+            Ok(field("connected_slaves").and_then(|count| count.parse().ok()).unwrap_or_default())
+        }
         Some(policy) => Err(error::unavailable(
             attempted,
             format!(
@@ -48,10 +54,10 @@ async fn verify_server(attempted: &str, node: &Node) -> Result<()> {
     }
 }
 
-async fn verify_layout(router: &Router, keys: &Keys, deadline: Instant) -> Result<usize> {
+async fn verify_layout(router: &Router, keys: &Keys, replicas: usize, deadline: Instant) -> Result<usize> {
     let attempted = format!("verify the layout in key {}", keys.schema());
     let layout = format!("layout={LAYOUT} buckets={}", keys.buckets().count());
-    let schema = format!("{layout} replicas={}", router.replicas());
+    let schema = format!("{layout} replicas={replicas}");
     let commands = vec![
         Command::new("SET", [keys.schema(), schema.as_str(), "NX"]),
         Command::new("GET", [keys.schema()]),

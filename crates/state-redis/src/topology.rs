@@ -7,22 +7,14 @@ use crate::config::Address;
 /// Slots and their primaries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Topology {
-    ranges: Vec<Range>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Range {
-    first: u16,
-    last: u16,
-    primary: Address,
-    /// Replicas that are alive.
-    replicas: usize,
+    /// First slot, last slot, primary.
+    ranges: Vec<(u16, u16, Address)>,
 }
 
 impl Topology {
     /// One server for everything.
-    pub(crate) fn single(address: Address, replicas: usize) -> Self {
-        Self { ranges: vec![Range { first: 0, last: u16::MAX, primary: address, replicas }] }
+    pub(crate) fn single(address: Address) -> Self {
+        Self { ranges: vec![(0, u16::MAX, address)] }
     }
 
     /// Reads the answer to `CLUSTER SLOTS` of the server at `asked`; `None` if it is none.
@@ -37,25 +29,20 @@ impl Topology {
             // A server that was never told its own address leaves it out.
             let host = host.unwrap_or_else(|| asked.host.clone());
             let port = u16::try_from(primary.next()?.as_i64()?).ok()?;
-            ranges.push(Range { first, last, primary: Address { host, port }, replicas: range.len() });
+            ranges.push((first, last, Address { host, port }));
         }
         Some(Self { ranges })
     }
 
     /// The primary of a slot; `None` while no server has it.
     pub(crate) fn primary(&self, slot: u16) -> Option<&Address> {
-        let range = self.ranges.iter().find(|range| (range.first..=range.last).contains(&slot));
-        range.map(|range| &range.primary)
-    }
-
-    /// The fewest replicas that any primary has.
-    pub(crate) fn replicas(&self) -> usize {
-        self.ranges.iter().map(|range| range.replicas).min().unwrap_or_default()
+        let range = self.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
+        range.map(|(_, _, primary)| primary)
     }
 
     /// Every primary once.
     pub(crate) fn primaries(&self) -> Vec<&Address> {
-        let mut primaries: Vec<_> = self.ranges.iter().map(|range| &range.primary).collect();
+        let mut primaries: Vec<_> = self.ranges.iter().map(|(_, _, primary)| primary).collect();
         primaries.sort_by_key(|address| (&address.host, address.port));
         primaries.dedup();
         primaries
@@ -86,7 +73,6 @@ mod tests {
         assert_eq!(primary(0).as_deref(), Some("10.0.0.1:7000"));
         assert_eq!(primary(5461).as_deref(), Some("seed:7001"));
         assert_eq!(topology.primaries().len(), 2);
-        assert_eq!(topology.replicas(), 0, "the second one has none");
     }
 
     #[test]
