@@ -19,6 +19,8 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// What belongs together, for how long, and how much of it.
     pub correlation: CorrelationConfig,
+    /// How much memory the state may take.
+    pub memory: MemoryConfig,
     /// Where Redis is and how it is used.
     pub redis: RedisConfig,
     /// The port for health checks and metrics.
@@ -78,6 +80,21 @@ impl Default for CorrelationConfig {
     }
 }
 
+/// `[memory]`: used when `use_redis_state` is false.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// Most bytes that correlations may take, estimated; beyond it requests are refused until
+    /// something has expired. Default 1 GiB.
+    pub bytes_max: u64,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { bytes_max: state_memory::Config::default().bytes_max }
+    }
+}
+
 /// `[redis]`: used when `use_redis_state` is true.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -133,6 +150,11 @@ impl Config {
         Settings { ttl: Duration::from_secs(ttl_seconds), limits: Limits { spans_max, bytes_max } }
     }
 
+    /// What the memory backend is told.
+    pub fn memory(&self) -> state_memory::Config {
+        state_memory::Config { bytes_max: self.memory.bytes_max }
+    }
+
     /// What the Redis backend is told.
     pub fn redis(&self) -> state_redis::Config {
         let RedisConfig { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms, acknowledge } =
@@ -179,6 +201,7 @@ impl service_lifecycle::Config for Config {
         require(ttl_fits, "correlation.ttl_seconds", "expected 1 to 316224000, which is ten years");
         require(correlation.spans_max > 0, "correlation.spans_max", "expected at least 1");
         require(correlation.bytes_max > 0, "correlation.bytes_max", "expected at least 1");
+        require(self.memory.bytes_max > 0, "memory.bytes_max", "expected at least 1");
         let named = correlation.keys.iter().all(|key| !key.is_empty());
         require(named, "correlation.keys", "expected attribute names, none of them empty");
         if self.use_redis_state && redis.url.is_empty() {

@@ -13,6 +13,6 @@ mod regroup;
 mod serve;
 mod status;
 
-pub use config::{Config, CorrelationConfig, GrpcConfig, RedisConfig};
+pub use config::{Config, CorrelationConfig, GrpcConfig, MemoryConfig, RedisConfig};
 pub use metrics::METRICS;
 pub use serve::serve;

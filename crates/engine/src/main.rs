@@ -30,6 +30,6 @@ fn open(config: &Config) -> anyhow::Result<Arc<dyn StateManager>> {
     Ok(if config.use_redis_state {
         Arc::new(RedisStateManager::new(&config.redis(), settings)?)
     } else {
-        Arc::new(InMemoryStateManager::new(settings))
+        Arc::new(InMemoryStateManager::new(&config.memory(), settings))
     })
 }

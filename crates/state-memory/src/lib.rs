@@ -2,6 +2,7 @@
 //!
 //! What is kept ends with the process. For more than one replica use a shared store.
 
+mod budget;
 mod shard;
 mod stored;
 
@@ -17,9 +18,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use budget::Budget;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
-use shard::Shard;
+use shard::{Removed, Shard};
 use state_core::{
     Append, Backend, CorrelationEntry, CorrelationKey, Cursor, Error, Outcome, Page, RangeQuery, Result,
     Settings, StateManager, Summary,
@@ -31,6 +33,20 @@ use stored::Stored;
 const SHARDS: usize = 16;
 /// Most correlations that one page of a list looks at in each shard, matching or not.
 const EXAMINED_MAX: usize = 10_000;
+
+/// Settings of the memory backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Most bytes that correlations may take, estimated. What would go beyond is refused as
+    /// unavailable until something has expired; nothing alive is evicted. Default 1 GiB.
+    pub bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { bytes_max: 1 << 30 }
+    }
+}
 
 /// Correlation state in memory.
 ///
@@ -44,6 +60,7 @@ pub struct InMemoryStateManager {
 
 struct State {
     settings: Settings,
+    budget: Budget,
     clock: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
@@ -51,14 +68,24 @@ struct State {
 
 impl InMemoryStateManager {
     /// An empty state that reads the system's clock.
-    pub fn new(settings: Settings) -> Self {
-        Self::with_clock(settings, Utc::now)
+    pub fn new(config: &Config, settings: Settings) -> Self {
+        Self::with_clock(config, settings, Utc::now)
     }
 
     /// An empty state that reads another clock.
-    pub fn with_clock(settings: Settings, clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
+    pub fn with_clock(
+        config: &Config,
+        settings: Settings,
+        clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
+    ) -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
-        let state = State { settings, clock: Box::new(clock), hasher: RandomState::new(), shards };
+        let state = State {
+            settings,
+            budget: Budget::new(config.bytes_max),
+            clock: Box::new(clock),
+            hasher: RandomState::new(),
+            shards,
+        };
         Self { state: Arc::new(state), closed: Arc::default() }
     }
 
@@ -91,6 +118,27 @@ impl State {
         DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
     }
 
+    /// Takes bytes from the budget; frees what has expired if they are not there.
+    fn reserve(&self, bytes: u64, now: DateTime<Utc>, attempted: impl FnOnce() -> String) -> Result<()> {
+        if self.budget.reserve(bytes) || (self.expire(now) > 0 && self.budget.reserve(bytes)) {
+            return Ok(());
+        }
+        let reason =
+            format!("{bytes} more bytes do not fit into memory.bytes_max = {}", self.budget.bytes_max());
+        Err(Error::Unavailable { attempted: attempted(), source: reason.into() })
+    }
+
+    /// Gives the bytes of removed correlations back; answers how many correlations it were.
+    fn release(&self, removed: Removed) -> u64 {
+        self.budget.release(removed.bytes);
+        removed.correlations
+    }
+
+    /// Frees what has expired; answers how many.
+    fn expire(&self, now: DateTime<Utc>) -> u64 {
+        self.shards.iter().map(|shard| self.release(shard.lock().expire(now))).sum()
+    }
+
     fn shard(&self, key: &CorrelationKey) -> &Mutex<Shard> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
@@ -99,11 +147,22 @@ impl State {
 #[async_trait]
 impl StateManager for InMemoryStateManager {
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Outcome>> {
-        let state = self.open(|| format!("append {} fragments", batch.len()))?;
+        let attempted = || format!("append {} fragments", batch.len());
+        let state = self.open(attempted)?;
         let now = state.now();
-        let append =
-            |Append { key, fragment }| state.shard(&key).lock().append(key, fragment, now, &state.settings);
-        Ok(batch.into_iter().map(append).collect())
+        let most = |append: &Append| stored::CORRELATION_BYTES + stored::bytes_of(&append.fragment);
+        let reserved = batch.iter().map(most).sum();
+        state.reserve(reserved, now, attempted)?;
+        let (mut taken, mut freed) = (0, 0);
+        let append = |Append { key, fragment }: Append| {
+            let appended = state.shard(&key).lock().append(key, fragment, now, &state.settings);
+            taken += appended.taken;
+            freed += appended.freed;
+            appended.outcome
+        };
+        let outcomes = batch.into_iter().map(append).collect();
+        state.budget.release(reserved - taken + freed);
+        Ok(outcomes)
     }
 
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
@@ -121,13 +180,16 @@ impl StateManager for InMemoryStateManager {
         let ttl = state.settings.admit(key, &entry, ttl)?;
         let now = state.now();
         let stored = Stored::of(entry, ttl, now);
-        state.shard(key).lock().replace(key.clone(), stored, now);
+        state.reserve(stored.bytes, now, || format!("set correlation {key}"))?;
+        let freed = state.shard(key).lock().replace(key.clone(), stored, now);
+        state.budget.release(freed);
         Ok(())
     }
 
     async fn delete_correlation(&self, key: &CorrelationKey) -> Result<bool> {
         let state = self.open(|| format!("delete correlation {key}"))?;
-        Ok(state.shard(key).lock().remove(key, state.now()))
+        let removed = state.shard(key).lock().remove(key, state.now());
+        Ok(state.release(removed) == 1)
     }
 
     async fn get_correlations_by_time_range(&self, query: &RangeQuery) -> Result<Page> {
@@ -140,19 +202,18 @@ impl StateManager for InMemoryStateManager {
     async fn cleanup_old_correlations(&self, cutoff: DateTime<Utc>) -> Result<u64> {
         let state = self.open(|| format!("clean up before {cutoff}"))?;
         let now = state.now();
-        Ok(state.shards.iter().map(|shard| shard.lock().cleanup(cutoff, now)).sum())
+        Ok(state.shards.iter().map(|shard| state.release(shard.lock().cleanup(cutoff, now))).sum())
     }
 
     async fn expire(&self) -> Result<u64> {
         let state = self.open(|| "expire correlations".to_owned())?;
-        let now = state.now();
-        Ok(state.shards.iter().map(|shard| shard.lock().expire(now)).sum())
+        Ok(state.expire(state.now()))
     }
 
     async fn get_correlation_count(&self) -> Result<u64> {
         let state = self.open(|| "count correlations".to_owned())?;
-        let now = state.now();
-        Ok(state.shards.iter().map(|shard| shard.lock().count(now)).sum())
+        state.expire(state.now());
+        Ok(state.shards.iter().map(|shard| shard.lock().count()).sum())
     }
 
     async fn ready(&self) -> Result<()> {

@@ -8,7 +8,7 @@ use std::{
 
 use futures::{FutureExt as _, future::BoxFuture};
 use state_core::{Settings, StateManager};
-use state_memory::InMemoryStateManager;
+use state_memory::{Config, InMemoryStateManager};
 
 /// One state for each space.
 #[derive(Default)]
@@ -17,7 +17,8 @@ struct Memory(Mutex<HashMap<String, InMemoryStateManager>>);
 impl state_conformance::Backend for Memory {
     fn open(&self, space: String, settings: Settings) -> BoxFuture<'_, Arc<dyn StateManager>> {
         let mut spaces = self.0.lock().expect("no case panics while it opens a store");
-        let state = spaces.entry(space).or_insert_with(|| InMemoryStateManager::new(settings));
+        let state =
+            spaces.entry(space).or_insert_with(|| InMemoryStateManager::new(&Config::default(), settings));
         let client: Arc<dyn StateManager> = Arc::new(state.client());
         async move { client }.boxed()
     }
