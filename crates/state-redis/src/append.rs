@@ -6,7 +6,7 @@ use fred::error::Error as RedisError;
 use futures::future::join_all;
 use state_core::{Outcome, Result};
 use tokio::{
-    sync::oneshot,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, sleep, timeout_at},
 };
 
@@ -31,12 +31,14 @@ pub(crate) async fn append(
     config: &commit::Config,
     attempted: &str,
     entries: Vec<Entry>,
+    in_flight: &InFlight,
 ) -> Result<Vec<Outcome>> {
     let deadline = router.deadline();
+    let permit = in_flight.take(&entries).map_err(|reason| error::unavailable(attempted, reason))?;
     let mut outcomes: Outcomes = vec![Err(commit::lost()); entries.len()];
     let mut pending: Vec<usize> = (0..entries.len()).collect();
     loop {
-        gathered(router, config, &entries, &pending, &mut outcomes, deadline).await;
+        gathered(router, config, &entries, &pending, &mut outcomes, &permit, deadline).await;
         follow(router, config, attempted, &entries, &mut outcomes, deadline).await?;
         pending.retain(|place| outcomes[*place].is_err());
         let errors = pending.iter().filter_map(|place| outcomes[*place].as_ref().err());
@@ -50,6 +52,31 @@ pub(crate) async fn append(
         }
     }
     outcomes.into_iter().map(|outcome| outcome.map_err(|error| error::redis(attempted, error))).collect()
+}
+
+/// Bounds what is on its way to Redis. Beyond it appends are refused at once: a queue that is longer
+/// than clients wait is work for nobody.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    bytes_max: usize,
+    /// A permit is a KiB.
+    permits: Arc<Semaphore>,
+}
+
+impl InFlight {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, permits: Arc::new(Semaphore::new(bytes_max.div_ceil(1024))) }
+    }
+
+    /// Takes the share of these entries. One that is larger than all there is takes all.
+    fn take(&self, entries: &[Entry]) -> std::result::Result<Arc<OwnedSemaphorePermit>, String> {
+        let bytes: usize = entries.iter().map(Entry::bytes).sum();
+        let permits = bytes.min(self.bytes_max).div_ceil(1024);
+        let taken = Arc::clone(&self.permits).try_acquire_many_owned(permits.try_into().unwrap_or(u32::MAX));
+        let reason =
+            || format!("redis.in_flight_bytes_max = {} bytes are on their way already", self.bytes_max);
+        taken.map(Arc::new).map_err(|_| reason())
+    }
 }
 
 /// Of several errors, which one decides what is done about all.
@@ -68,12 +95,13 @@ async fn gathered(
     entries: &[Entry],
     pending: &[usize],
     outcomes: &mut Outcomes,
+    permit: &Arc<OwnedSemaphorePermit>,
     deadline: Instant,
 ) {
     let mut groups = HashMap::<Address, (Arc<Node>, Vec<usize>)>::new();
     for place in pending {
         let slot = config.keys.of(entries[*place].bucket).slot;
-        match router.primary(slot) {
+        match router.servers().primary(slot) {
             Some(node) => {
                 groups.entry(node.address.clone()).or_insert_with(|| (node, Vec::new())).1.push(*place)
             }
@@ -83,7 +111,7 @@ async fn gathered(
     let answers = groups.into_values().map(|(node, places)| {
         let (reply, answer) = oneshot::channel();
         let entries = places.iter().map(|place| entries[*place].clone()).collect();
-        node.commit(Commit { entries, reply });
+        node.commit(Commit { entries, reply, permit: Arc::clone(permit) });
         async move { (places, timeout_at(deadline, answer).await) }
     });
     for (places, answer) in join_all(answers).await {

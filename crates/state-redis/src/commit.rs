@@ -7,17 +7,19 @@ use fred::{
     error::{Error, ErrorKind},
     prelude::Value,
 };
-use state_core::{Outcome, Refusal};
+use state_core::{Append, Outcome, Refusal};
 use tokio::{
-    sync::{Mutex, mpsc, oneshot},
+    sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
 
 use crate::{
     acknowledge::Replicas,
+    field,
     keys::{Bucket, Keys},
     link::{Command, Link},
+    node::any_connected,
     script,
 };
 
@@ -41,11 +43,36 @@ pub(crate) struct Entry {
     pub(crate) packed: Bytes,
 }
 
-/// Fragments of one request for one primary. Answered in their order.
+impl Entry {
+    /// Packs a fragment for its correlation.
+    pub(crate) fn pack(keys: &Keys, append: &Append) -> Self {
+        let Append { key, fragment } = append;
+        let bucket = keys.bucket(key);
+        Self {
+            bucket,
+            key: keys.of(bucket).correlation(key),
+            name: Bytes::copy_from_slice(fragment.id().bytes()),
+            facts: field::facts(fragment),
+            labels: field::labels(fragment),
+            packed: field::pack(fragment),
+        }
+    }
+
+    /// What it takes while it is on its way, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let Self { bucket: _, key, name, facts, labels, packed } = self;
+        size_of::<Self>() + key.len() + name.len() + facts.len() + labels.len() + packed.len()
+    }
+}
+
+/// Fragments of one request for one primary. Answered in their order, or left out if nobody waits
+/// for the answer any more.
 #[derive(Debug)]
 pub(crate) struct Commit {
     pub(crate) entries: Vec<Entry>,
     pub(crate) reply: oneshot::Sender<Vec<Result<Outcome, Error>>>,
+    /// Its share of what may be in flight, given back when it is done.
+    pub(crate) permit: Arc<OwnedSemaphorePermit>,
 }
 
 /// What every append is sent with.
@@ -73,7 +100,8 @@ pub(crate) fn start(
         committers.spawn(async move {
             while let Some(commits) = gather(&mut *queue.lock().await, config.gather).await {
                 let (entries, replies) = split(commits);
-                let outcomes = config.append(&links[index], &entries).await;
+                let link = any_connected(&links[..count], index);
+                let outcomes = config.append(link, &entries).await;
                 answer(outcomes, replies);
             }
         });
@@ -105,13 +133,13 @@ async fn gather(queue: &mut mpsc::UnboundedReceiver<Commit>, gather: Duration) -
     }
 }
 
-type Reply = (usize, oneshot::Sender<Vec<Result<Outcome, Error>>>);
+type Reply = (usize, oneshot::Sender<Vec<Result<Outcome, Error>>>, Arc<OwnedSemaphorePermit>);
 
 fn split(commits: Vec<Commit>) -> (Vec<Entry>, Vec<Reply>) {
     let mut entries = Vec::new();
     let mut replies = Vec::new();
-    for commit in commits {
-        replies.push((commit.entries.len(), commit.reply));
+    for commit in commits.into_iter().filter(|commit| !commit.reply.is_closed()) {
+        replies.push((commit.entries.len(), commit.reply, commit.permit));
         entries.extend(commit.entries);
     }
     (entries, replies)
@@ -119,7 +147,7 @@ fn split(commits: Vec<Commit>) -> (Vec<Entry>, Vec<Reply>) {
 
 fn answer(outcomes: Vec<Result<Outcome, Error>>, replies: Vec<Reply>) {
     let mut outcomes = outcomes.into_iter();
-    for (count, reply) in replies {
+    for (count, reply, _permit) in replies {
         // Who asked may have given up; the append itself is done all the same.
         let _ = reply.send(outcomes.by_ref().take(count).collect());
     }
@@ -199,13 +227,18 @@ pub(crate) fn read_outcomes(result: Result<Value, Error>, count: usize) -> Vec<R
         }
         Err(error) => return vec![Err(error); count],
     };
-    let outcome = |digit| match digit {
-        '0' => Outcome::Added,
-        '1' => Outcome::Duplicate,
-        '2' => Outcome::Refused(Refusal::SpansMax),
-        _ => Outcome::Refused(Refusal::BytesMax),
+    let outcome = |digit| {
+        Ok(match digit {
+            '0' => Outcome::Added,
+            '1' => Outcome::Duplicate,
+            '2' => Outcome::Refused(Refusal::SpansMax),
+            '3' => Outcome::Refused(Refusal::BytesMax),
+            _ => {
+                return Err(Error::new(ErrorKind::Parse, "what is stored of the correlation cannot be read"));
+            }
+        })
     };
-    digits.chars().map(|digit| Ok(outcome(digit))).collect()
+    digits.chars().map(outcome).collect()
 }
 
 /// What is said of an append that was not answered.

@@ -25,6 +25,9 @@ pub struct Config {
     pub timeout: Duration,
     /// When a write counts as confirmed. Default [`Acknowledge::Auto`].
     pub acknowledge: Acknowledge,
+    /// Most bytes of appends that may be on their way at once; beyond it they are refused as
+    /// unavailable. Default 128 MiB: two of the largest requests.
+    pub in_flight_bytes_max: usize,
 }
 
 /// When a write counts as confirmed. Never lowered because a replica is away: then writes are
@@ -55,6 +58,7 @@ impl Default for Config {
             gather: Duration::from_millis(1),
             timeout: Duration::from_secs(3),
             acknowledge: Acknowledge::Auto,
+            in_flight_bytes_max: 128 << 20,
         }
     }
 }
@@ -62,7 +66,16 @@ impl Default for Config {
 impl fmt::Debug for Config {
     /// Leaves the URL out, which may hold a password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, max_connections, key_prefix, buckets, gather, timeout, acknowledge } = self;
+        let Self {
+            url: _,
+            max_connections,
+            key_prefix,
+            buckets,
+            gather,
+            timeout,
+            acknowledge,
+            in_flight_bytes_max,
+        } = self;
         formatter
             .debug_struct("Config")
             .field("max_connections", max_connections)
@@ -71,6 +84,7 @@ impl fmt::Debug for Config {
             .field("gather", gather)
             .field("timeout", timeout)
             .field("acknowledge", acknowledge)
+            .field("in_flight_bytes_max", in_flight_bytes_max)
             .finish_non_exhaustive()
     }
 }
@@ -84,6 +98,9 @@ pub struct InvalidConfig {
     /// What is wrong and what is allowed.
     pub reason: String,
 }
+
+/// Attempts that fit into the time of an operation when each takes as long as it may.
+const ATTEMPTS: u32 = 3;
 
 impl Config {
     /// Checks all settings without connecting anywhere.
@@ -107,10 +124,24 @@ impl Config {
         if self.key_prefix.contains(['{', '}']) {
             return invalid("key_prefix", "braces are not allowed: they would redirect the hash tag");
         }
-        if self.timeout.is_zero() {
-            return invalid("timeout", "more than zero is needed");
+        if self.timeout < ATTEMPTS * Duration::from_millis(10) {
+            return invalid("timeout", "at least 30 ms are needed");
+        }
+        if self.gather >= self.attempt_timeout() {
+            return invalid(
+                "gather",
+                "less than a third of the timeout is needed, so that there is time to send",
+            );
+        }
+        if self.in_flight_bytes_max == 0 {
+            return invalid("in_flight_bytes_max", "at least 1 is needed");
         }
         self.seeds().map_err(|reason| InvalidConfig { setting: "url", reason })
+    }
+
+    /// How long one attempt of an operation may take, so that there is time to try elsewhere.
+    pub(crate) fn attempt_timeout(&self) -> Duration {
+        self.timeout / ATTEMPTS
     }
 
     fn seeds(&self) -> Result<Seeds, String> {

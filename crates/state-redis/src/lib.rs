@@ -18,6 +18,7 @@ mod node;
 mod router;
 mod schema;
 mod script;
+mod servers;
 mod store;
 mod topology;
 

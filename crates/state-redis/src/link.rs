@@ -7,10 +7,11 @@ use fred::{
     error::{Error, ErrorKind},
     prelude::{Builder, Client, ClientLike, ReconnectPolicy, Server, ServerConfig, Value},
     types::{
-        ClusterHash, CustomCommand,
+        ClusterHash, ConnectHandle, CustomCommand,
         config::{Config, Options, UnresponsiveConfig},
     },
 };
+use futures::FutureExt as _;
 
 use crate::config::Address;
 
@@ -32,42 +33,68 @@ impl Command {
     }
 }
 
-/// A connection that is made again for ever. Commands fail at once while it is down.
-#[derive(Debug)]
-pub(crate) struct Link {
-    client: Client,
-    options: Options,
-}
-
 /// How long connecting, and each step of it, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause between two attempts to connect.
 const RECONNECT_DELAY_MS: u32 = 100;
 
+/// A connection. Commands fail at once while it is down; it ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Link {
+    client: Client,
+    options: Options,
+    /// fred's task behind the client. It outlives the client unless it is ended.
+    task: ConnectHandle,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 impl Link {
-    /// Starts to connect, and goes on in the background.
+    /// Starts to connect, and goes on for ever; a command may take `timeout`.
     pub(crate) fn start(config: &Config, address: &Address, timeout: Duration) -> Result<Self, Error> {
-        let mut config = config.clone();
+        // 0 attempts is endless; a client whose attempts run out ends for good.
+        let policy = ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS);
+        // A server that is not there yet is no reason to give up.
+        Self::build(Config { fail_fast: false, ..config.clone() }, address, timeout, Some(policy))
+    }
+
+    /// Connects once, and says why that failed.
+    pub(crate) async fn once(config: &Config, address: &Address, timeout: Duration) -> Result<Self, Error> {
+        let link = Self::build(Config { fail_fast: true, ..config.clone() }, address, timeout, None)?;
+        link.connected().await?;
+        Ok(link)
+    }
+
+    fn build(
+        mut config: Config,
+        address: &Address,
+        timeout: Duration,
+        policy: Option<ReconnectPolicy>,
+    ) -> Result<Self, Error> {
         config.server =
             ServerConfig::Centralized { server: Server::new(address.host.as_str(), address.port) };
-        // A server that is not there yet is no reason to give up.
-        config.fail_fast = false;
-        let client = Builder::from_config(config)
-            .with_connection_config(|connection| {
-                connection.connection_timeout = CONNECT_TIMEOUT;
-                connection.internal_command_timeout = CONNECT_TIMEOUT;
-                // A repeated write is a decision of the router, which knows where it belongs by then.
-                connection.max_command_attempts = 1;
-                // fred's own back-pressure can wedge a connection; what is in flight is bounded before.
-                connection.max_command_buffer_len = 0;
-                // Without this a server that hangs, but keeps its sockets, is never noticed.
-                connection.unresponsive =
-                    UnresponsiveConfig { max_timeout: Some(timeout), interval: timeout / 4 };
-            })
-            // 0 attempts is endless; a client whose attempts run out ends for good.
-            .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS))
-            .build()?;
-        drop(client.connect());
+        let mut builder = Builder::from_config(config);
+        builder.with_connection_config(|connection| {
+            connection.connection_timeout = CONNECT_TIMEOUT;
+            connection.internal_command_timeout = CONNECT_TIMEOUT;
+            // A repeated write is a decision of the router, which knows where it belongs by then.
+            connection.max_command_attempts = 1;
+            // fred's own back-pressure can wedge a connection; what is in flight is bounded before.
+            connection.max_command_buffer_len = 0;
+            // Only notices a connection that was idle before its server hung, because every write
+            // starts its time anew; `send` looks after the others.
+            connection.unresponsive =
+                UnresponsiveConfig { max_timeout: Some(timeout), interval: timeout / 4 };
+        });
+        if let Some(policy) = policy {
+            builder.set_policy(policy);
+        }
+        let client = builder.build()?;
+        let task = client.connect();
         let options = Options {
             max_attempts: Some(1),
             max_redirections: Some(0),
@@ -75,12 +102,12 @@ impl Link {
             fail_fast: true,
             ..Options::default()
         };
-        Ok(Self { client, options })
+        Ok(Self { client, options, task })
     }
 
     /// Waits until the connection is up for the first time.
     pub(crate) async fn connected(&self) -> Result<(), Error> {
-        if self.client.is_connected() {
+        if self.is_connected() {
             return Ok(());
         }
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.client.wait_for_connect());
@@ -105,6 +132,11 @@ impl Link {
             }
         }
         let results = pipeline.try_all::<Value>().await;
+        if let Some(Err(error)) = results.first()
+            && *error.kind() == ErrorKind::Timeout
+        {
+            self.reconnect();
+        }
         match results.as_slice() {
             // fred answers once when the pipeline as a whole has failed.
             [Err(error)] if expected > 1 => vec![Err(error.clone()); expected],
@@ -112,9 +144,11 @@ impl Link {
         }
     }
 
-    /// Ends the connection after what was sent has been answered.
-    pub(crate) async fn close(&self) {
-        // An error says that there is no connection to end.
-        let _ = tokio::time::timeout(CONNECT_TIMEOUT, self.client.quit()).await;
+    /// Gives a connection up whose server does not answer, so that commands fail at once until it
+    /// does. Asking is enough; nobody waits for the new one.
+    fn reconnect(&self) {
+        if self.is_connected() {
+            let _asked = self.client.force_reconnection().now_or_never();
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! correlation that has not been looked at in a bucket arrived last before (score reached there) +
 //! lag, and what arrived at or after the latest of these borders is settled.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use fred::prelude::Value;
@@ -34,8 +34,9 @@ struct Reader {
     bucket: Bucket,
     /// Score of the last member read; none before has a lower one.
     reached: i64,
-    /// Members read that have this score: the next look leaves them out.
-    at_reached: usize,
+    /// Members read that have this score. The next look begins with this score again, because one
+    /// of them may have moved away meanwhile, and leaves them out by name.
+    at_reached: HashSet<Bytes>,
     exhausted: bool,
 }
 
@@ -49,7 +50,7 @@ pub(crate) async fn page(
     let start = query.after.clone().max(query.to.map(Cursor::before));
     let newest = start.map_or(i64::MAX, |start| start.last_updated.timestamp_micros());
     let oldest = query.from.map_or(i64::MIN, |from| from.timestamp_micros().saturating_sub(INDEX_LAG_MICROS));
-    let reader = |bucket| Reader { bucket, reached: newest, at_reached: 0, exhausted: false };
+    let reader = |bucket| Reader { bucket, reached: newest, at_reached: HashSet::new(), exhausted: false };
     let mut readers: Vec<Reader> = keys.buckets().map(reader).collect();
     let chunk = (query.limit / readers.len() * 2 + 16).min(1_000);
     let (mut found, mut examined) = (Vec::<Summary>::new(), 0);
@@ -113,30 +114,34 @@ impl Reader {
             border => format!("{open}{border}"),
         };
         let (max, min) = (limit(self.reached, ""), limit(oldest, "("));
-        let (offset, count) = (self.at_reached.to_string(), chunk.to_string());
+        let count = chunk + self.at_reached.len();
         let key = Value::Bytes(names.time.clone());
-        let rest = [max.as_str(), min.as_str(), "WITHSCORES", "LIMIT", &offset, &count].map(Value::from);
+        let rest =
+            [max.as_str(), min.as_str(), "WITHSCORES", "LIMIT", "0", &count.to_string()].map(Value::from);
         let range = Command::new("ZREVRANGEBYSCORE", [key].into_iter().chain(rest));
         let answers =
             router.call(ATTEMPTED, names.slot, vec![Command::bare("TIME"), range], deadline).await?;
         let (now, members) = read_time_and(answers)?;
-        self.exhausted = members.len() / 2 < chunk;
+        self.exhausted = members.len() / 2 < count;
+        let examined = members.len() / 2;
 
         let (mut ids, mut reads) = (Vec::new(), Vec::new());
         let mut members = members.into_iter();
         while let (Some(member), Some(score)) = (members.next().and_then(Value::into_bytes), members.next()) {
             let score = score.as_f64().unwrap_or_default() as i64;
-            self.at_reached = if score == self.reached { self.at_reached + 1 } else { 1 };
-            self.reached = score;
-            match parse_member(&member) {
-                Some((tenant, id)) if tenant == query.tenant => {
-                    reads.push(read_summary(names.of_member(&member)));
-                    ids.push(id);
-                }
-                _ => {}
+            if score != self.reached {
+                self.at_reached.clear();
+                self.reached = score;
             }
+            if let Some((tenant, id)) = parse_member(&member)
+                && tenant == query.tenant
+                && !self.at_reached.contains(&member)
+            {
+                reads.push(read_summary(names.of_member(&member)));
+                ids.push(id);
+            }
+            self.at_reached.insert(member);
         }
-        let examined = ids.len();
         if reads.is_empty() {
             return Ok((Vec::new(), examined));
         }

@@ -9,14 +9,18 @@ use std::{
 };
 
 use fred::{error::Error, prelude::Value, types::config::Config};
-use futures::future::{join_all, try_join_all};
-use tokio::{sync::mpsc, task::JoinSet};
+use futures::future::try_join_all;
+use parking_lot::Mutex;
+use tokio::{
+    sync::mpsc::{self, UnboundedSender},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::{
     acknowledge::Replicas,
     commit::{self, Commit},
     config::Address,
-    error::Fault,
     link::{Command, Link},
     script,
 };
@@ -36,8 +40,11 @@ pub(crate) struct Node {
     /// The first link for anything but gathered appends; all of them if there are few.
     first: usize,
     next: AtomicUsize,
-    commits: mpsc::UnboundedSender<Commit>,
-    committers: parking_lot::Mutex<JoinSet<()>>,
+    /// `None` once the node is closed. What is in the queue is bounded by the store.
+    commits: Mutex<Option<UnboundedSender<Commit>>>,
+    committers: Mutex<JoinSet<()>>,
+    /// How long a command may take, and so the last batch when the node is closed.
+    timeout: Duration,
 }
 
 /// What every node of a store has in common.
@@ -45,6 +52,7 @@ pub(crate) struct Node {
 pub(crate) struct NodeConfig {
     pub(crate) fred: Config,
     pub(crate) connections: usize,
+    /// How long one command may take. Less than an operation, which then tries elsewhere.
     pub(crate) timeout: Duration,
     pub(crate) commit: commit::Config,
 }
@@ -58,9 +66,16 @@ impl Node {
         let links: Arc<[Link]> = links?.into();
         let (commits, queue) = mpsc::unbounded_channel();
         let committers = commit::start(&links, COMMITTERS.min(count), queue, config.commit.clone());
-        let committers = parking_lot::Mutex::new(committers);
         let first = if count > COMMITTERS { COMMITTERS } else { 0 };
-        Ok(Self { address, links, first, next: AtomicUsize::new(0), commits, committers })
+        Ok(Self {
+            address,
+            links,
+            first,
+            next: AtomicUsize::new(0),
+            commits: Mutex::new(Some(commits)),
+            committers: Mutex::new(committers),
+            timeout: config.timeout,
+        })
     }
 
     /// Waits until the connections are up, and loads the scripts.
@@ -80,59 +95,58 @@ impl Node {
         self.link().send(commands).await.into_iter().collect()
     }
 
-    /// Sends writes in one pipeline, and waits until replicas have received them.
-    pub(crate) async fn write(
+    /// Sends commands in one pipeline; answers one result for each.
+    ///
+    /// # Errors
+    /// Too few replicas have received them.
+    pub(crate) async fn send_each(
         &self,
         mut commands: Vec<Command>,
-        replicas: &Replicas,
-    ) -> Result<Vec<Value>, Error> {
-        let sent = commands.len();
-        replicas.wait_behind(&mut commands);
-        let mut results = self.link().send(commands).await;
-        replicas.confirm(&mut results, sent)?;
-        results.into_iter().collect()
-    }
-
-    /// Sends commands to the keys of a slot that is being moved here.
-    pub(crate) async fn send_asking(
-        &self,
-        commands: Vec<Command>,
         confirm: Option<&Replicas>,
-    ) -> Result<Vec<Value>, Error> {
-        let mut all = Vec::with_capacity(commands.len() * 2);
-        for command in commands {
-            all.extend([Command::bare("ASKING"), command]);
+    ) -> Result<Vec<Result<Value, Error>>, Error> {
+        let sent = commands.len();
+        if let Some(replicas) = confirm {
+            replicas.wait_behind(&mut commands);
         }
-        let answers = match confirm {
-            Some(replicas) => self.write(all, replicas).await?,
-            None => self.send(all).await?,
-        };
-        Ok(answers.into_iter().skip(1).step_by(2).collect())
+        let mut results = self.link().send(commands).await;
+        if let Some(replicas) = confirm {
+            replicas.confirm(&mut results, sent)?;
+        }
+        Ok(results)
     }
 
-    /// Queues appends to be gathered and sent.
+    /// Sends a command on a key of a slot that is being moved here.
+    pub(crate) async fn ask(&self, command: Command, confirm: Option<&Replicas>) -> Result<Value, Error> {
+        let mut results = self.send_each(vec![Command::bare("ASKING"), command], confirm).await?;
+        results.pop().unwrap_or_else(|| Err(commit::lost()))
+    }
+
+    /// Queues appends to be gathered and sent. If the node is closed the reply is dropped, which its
+    /// owner takes as a lost connection.
     pub(crate) fn commit(&self, commit: Commit) {
-        // The queue ends with the committers, and they end only when the node is closed; then the
-        // reply is dropped, which its owner takes as a lost connection.
-        let _ = self.commits.send(commit);
+        if let Some(commits) = &*self.commits.lock() {
+            let _ = commits.send(commit);
+        }
     }
 
     fn link(&self) -> &Link {
-        let links = &self.links[self.first..];
         let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut in_turn = (0..links.len()).map(|step| &links[(start + step) % links.len()]);
-        in_turn.find(|link| link.is_connected()).unwrap_or(&links[start % links.len()])
+        any_connected(&self.links[self.first..], start)
     }
 
-    /// Ends the connections; appends in the queue are answered as lost.
+    /// Answers what is queued, if the server does, and ends the connections.
     pub(crate) async fn close(&self) {
+        drop(self.commits.lock().take());
         let mut committers = std::mem::take(&mut *self.committers.lock());
-        committers.shutdown().await;
-        join_all(self.links.iter().map(Link::close)).await;
+        let finished = timeout(self.timeout, async { while committers.join_next().await.is_some() {} });
+        if finished.await.is_err() {
+            committers.shutdown().await;
+        }
     }
 }
 
-/// Whether an error says that the connection or the server is gone.
-pub(crate) fn is_lost(error: &Error) -> bool {
-    Fault::of(error) == Fault::Lost
+/// A link that is up, beginning with one; that one if none is.
+pub(crate) fn any_connected(links: &[Link], start: usize) -> &Link {
+    let mut in_turn = (0..links.len()).map(|step| &links[(start + step) % links.len()]);
+    in_turn.find(|link| link.is_connected()).unwrap_or(&links[start % links.len()])
 }

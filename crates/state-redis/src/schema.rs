@@ -1,5 +1,7 @@
 //! What must be true of Redis before the store serves: its version, its settings, and the layout.
 
+use fred::prelude::Value;
+use futures::future::try_join_all;
 use state_core::Result;
 use tokio::time::Instant;
 
@@ -8,22 +10,41 @@ use crate::{error, keys::Keys, link::Command, node::Node, router::Router};
 /// Version of the layout in `keys.rs` and `field.rs`. Another one is refused.
 const LAYOUT: u32 = 1;
 
-/// Checks every primary, and writes the layout or finds the same. Answers how many replicas every
-/// primary had when the layout was written.
+/// Writes the layout or finds the same. Answers how many replicas every primary had when it was written.
 ///
 /// # Errors
-/// Not retryable, with what to do about it, unless a server did not answer.
+/// Another layout is there: not retryable, with what to do about it.
 pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> Result<usize> {
-    const ATTEMPTED: &str = "verify the Redis servers";
-    let mut replicas = usize::MAX;
-    for node in router.primaries() {
-        replicas = replicas.min(verify_server(ATTEMPTED, &node).await?);
+    let attempted = format!("verify the layout in key {}", keys.schema());
+    let layout = format!("layout={LAYOUT} buckets={}", keys.buckets().count());
+    let call = |command| router.call(&attempted, keys.schema_slot(), vec![command], deadline);
+    let read = || Command::new("GET", [keys.schema()]);
+    let mut found = call(read()).await?.pop().and_then(Value::into_string);
+    if found.is_none() {
+        // The first start has to see all servers; later ones may do with those that live.
+        let primaries = router.servers().primaries();
+        let inspections = try_join_all(primaries.iter().map(|node| inspect(&attempted, node)));
+        let replicas = inspections.await?.into_iter().min().unwrap_or_default();
+        let schema = format!("{layout} replicas={replicas}");
+        call(Command::new("SET", [keys.schema(), schema.as_str(), "NX"])).await?;
+        found = call(read()).await?.pop().and_then(Value::into_string);
     }
-    verify_layout(router, keys, replicas, deadline).await
+    let found = found.unwrap_or_default();
+    let replicas = found.strip_prefix(&layout).and_then(|rest| rest.strip_prefix(" replicas=")?.parse().ok());
+    replicas.ok_or_else(|| {
+        let reason = format!(
+            "Redis holds {found:?}, this process is configured for {layout:?}; configure the same number of \
+             buckets, or another key prefix for a state of its own"
+        );
+        error::misconfigured(&attempted, reason)
+    })
 }
 
-/// Checks one primary; answers how many replicas are connected to it.
-async fn verify_server(attempted: &str, node: &Node) -> Result<usize> {
+/// Looks whether a primary is fit to keep state; answers how many replicas are connected to it.
+///
+/// # Errors
+/// It cannot be, or does not answer.
+pub(crate) async fn inspect(attempted: &str, node: &Node) -> Result<usize> {
     let sections = ["server", "memory", "replication"].map(|section| Command::new("INFO", [section]));
     let info = node.send(sections.into()).await;
     let info = info.map_err(|error| error::redis(attempted, error))?;
@@ -52,24 +73,4 @@ async fn verify_server(attempted: &str, node: &Node) -> Result<usize> {
             ),
         )),
     }
-}
-
-async fn verify_layout(router: &Router, keys: &Keys, replicas: usize, deadline: Instant) -> Result<usize> {
-    let attempted = format!("verify the layout in key {}", keys.schema());
-    let layout = format!("layout={LAYOUT} buckets={}", keys.buckets().count());
-    let schema = format!("{layout} replicas={replicas}");
-    let commands = vec![
-        Command::new("SET", [keys.schema(), schema.as_str(), "NX"]),
-        Command::new("GET", [keys.schema()]),
-    ];
-    let answers = router.call(&attempted, keys.schema_slot(), commands, deadline).await?;
-    let found = answers.into_iter().nth(1).and_then(|value| value.into_string()).unwrap_or_default();
-    let replicas = found.strip_prefix(&layout).and_then(|rest| rest.strip_prefix(" replicas=")?.parse().ok());
-    replicas.ok_or_else(|| {
-        let reason = format!(
-            "Redis holds {found:?}, this process is configured for {layout:?}; configure the same number of \
-             buckets, or another key prefix for a state of its own"
-        );
-        error::misconfigured(&attempted, reason)
-    })
 }

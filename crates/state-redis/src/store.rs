@@ -11,12 +11,16 @@ use state_core::{
     Append, Backend, CorrelationEntry, CorrelationKey, Counts, Error, Outcome, Page, RangeQuery, Result,
     Settings, StateManager,
 };
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::{
+    sync::OnceCell,
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 use tracing::info;
 
 use crate::{
     acknowledge::Replicas,
-    append,
+    append::{self, InFlight},
     commit::{self, Entry},
     config::{Acknowledge, Config, InvalidConfig},
     error, field,
@@ -28,6 +32,8 @@ use crate::{
     schema, script,
 };
 
+/// Batches above this are packed where that does not hold up others: LZ4 takes about 2 ns a byte.
+const INLINE_BYTES_MAX: usize = 1 << 20;
 /// Correlations that one script call frees or removes at most.
 const REMOVED_PER_CALL: usize = 500;
 
@@ -39,6 +45,7 @@ pub struct RedisStateManager {
     append: commit::Config,
     router: Router,
     acknowledge: Acknowledge,
+    in_flight: InFlight,
     /// Whether the servers were found fit to serve.
     verified: OnceCell<()>,
 }
@@ -63,7 +70,7 @@ impl RedisStateManager {
         let node_config = NodeConfig {
             fred: seeds.fred.clone(),
             connections: config.max_connections,
-            timeout: config.timeout,
+            timeout: config.attempt_timeout(),
             commit: append.clone(),
         };
         let router = Router::new(seeds, node_config, config.timeout);
@@ -73,18 +80,23 @@ impl RedisStateManager {
             append,
             router,
             acknowledge: config.acknowledge,
+            in_flight: InFlight::new(config.in_flight_bytes_max),
             verified: OnceCell::new(),
         })
     }
 
-    /// Connects and verifies the servers, once.
+    /// Connects and verifies the layout, once.
     async fn open(&self, attempted: &str) -> Result<()> {
-        if self.router.is_closed() {
+        if self.router.servers().are_closed() {
             return Err(Error::Closed { attempted: attempted.into() });
         }
+        if self.verified.initialized() {
+            return Ok(());
+        }
+        let deadline = self.router.deadline();
         let verify = async || {
-            self.router.refresh(attempted).await?;
-            let at_first_start = schema::verify(&self.router, &self.keys, self.router.deadline()).await?;
+            self.router.servers().look(attempted, deadline).await?;
+            let at_first_start = schema::verify(&self.router, &self.keys, deadline).await?;
             let required = match self.acknowledge {
                 Acknowledge::Auto => at_first_start.min(1),
                 Acknowledge::Primary => 0,
@@ -95,7 +107,12 @@ impl RedisStateManager {
             self.append.replicas.require(required);
             Ok(())
         };
-        self.verified.get_or_try_init(verify).await.map(drop)
+        // Each caller waits for its own time, not for those before it in turn.
+        let opened = timeout_at(deadline, self.verified.get_or_try_init(verify));
+        opened
+            .await
+            .unwrap_or_else(|_| Err(error::unavailable(attempted, "Redis was not reached in time")))
+            .map(drop)
     }
 
     /// Calls a script that removes correlations of a bucket; answers its one number.
@@ -161,18 +178,16 @@ impl StateManager for RedisStateManager {
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Outcome>> {
         let attempted = format!("append {} fragments", batch.len());
         self.open(&attempted).await?;
-        let entry = |Append { key, fragment }: &Append| {
-            let bucket = self.keys.bucket(key);
-            Entry {
-                bucket,
-                key: self.keys.of(bucket).correlation(key),
-                name: Bytes::copy_from_slice(fragment.id().bytes()),
-                facts: field::facts(fragment),
-                labels: field::labels(fragment),
-                packed: field::pack(fragment),
-            }
+        let bytes: usize = batch.iter().map(|append| append.fragment.payload().len()).sum();
+        let keys = Arc::clone(&self.keys);
+        let pack = move || batch.iter().map(|append| Entry::pack(&keys, append)).collect();
+        let entries = if bytes > INLINE_BYTES_MAX {
+            let packed = spawn_blocking(pack).await;
+            packed.map_err(|error| error::unavailable(&attempted, error.to_string()))?
+        } else {
+            pack()
         };
-        append::append(&self.router, &self.append, &attempted, batch.iter().map(entry).collect()).await
+        append::append(&self.router, &self.append, &attempted, entries, &self.in_flight).await
     }
 
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
@@ -291,24 +306,29 @@ impl StateManager for RedisStateManager {
         let attempted = "reach Redis";
         self.open(attempted).await?;
         let deadline = self.router.deadline();
-        let mut slots = HashMap::new();
-        for bucket in self.keys.buckets() {
-            let slot = self.keys.of(bucket).slot;
-            let address = self.router.primary(slot).map(|node| node.address.to_string());
-            slots.entry(address).or_insert(slot);
+        let inspect = async || {
+            let primaries = self.router.servers().primaries();
+            try_join_all(primaries.iter().map(|node| schema::inspect(attempted, node))).await
+        };
+        match timeout_at(deadline, inspect()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                if error.is_retryable() {
+                    // Whoever did not answer may have been replaced.
+                    let _ = self.router.servers().look(attempted, deadline).await;
+                }
+                Err(error)
+            }
+            Err(_) => Err(error::unavailable(attempted, "a Redis primary did not answer in time")),
         }
-        let pings = slots.into_values();
-        let pings =
-            pings.map(|slot| self.router.call(attempted, slot, vec![Command::bare("PING")], deadline));
-        try_join_all(pings).await.map(drop)
     }
 
     fn backend(&self) -> Backend {
-        if self.router.is_clustered() { Backend::RedisCluster } else { Backend::Redis }
+        if self.router.servers().are_clustered() { Backend::RedisCluster } else { Backend::Redis }
     }
 
     async fn close(&self) -> Result<()> {
-        self.router.close().await;
+        self.router.servers().close().await;
         Ok(())
     }
 }

@@ -2,7 +2,8 @@
 -- KEYS: time, due, then each correlation.
 -- ARGV: spans_max, bytes_max, TTL, index lag (both in microseconds); then for each correlation the number of its
 --       fragments, and for each fragment its name, facts, labels and packed bytes.
--- Returns one digit for each fragment: 0 added, 1 duplicate, 2 over spans_max, 3 over bytes_max.
+-- Returns one digit for each fragment: 0 added, 1 duplicate, 2 over spans_max, 3 over bytes_max, 4 what is stored of
+--       its correlation cannot be read.
 -- Atomic because whether a fragment is new, whether it fits, and the counts it changes must be one decision.
 -- A correlation of which every fragment is refused is not written at all; otherwise field m is written even when
 -- nothing is new, so that a WAIT after this call vouches for what was there before.
@@ -19,13 +20,17 @@ for k = 3, #KEYS do
   for f = 1, count do
     fields[f + 2] = ARGV[at + f * 4 - 3]
   end
-  local have = redis.call('HMGET', key, unpack(fields))
-  local c = have[1] and read_meta(have[1])
-  if c and c.expires <= now then
+  -- A key that is broken must not stop the call: what it did before would lack its place in the indexes.
+  local have = redis.pcall('HMGET', key, unpack(fields))
+  local readable, c = not have.err, nil
+  if readable and have[1] then
+    readable, c = pcall(read_meta, have[1])
+  end
+  if c and readable and c.expires <= now then
     redis.call('UNLINK', key)
     c = nil
   end
-  local created = not c
+  local created = readable and not c
   if created then
     have = {}
     c = {first_seen = now, last_updated = now, expires = 0, ttl = ttl, indexed = 0, guard = 0, fragments = 0,
@@ -37,7 +42,9 @@ for k = 3, #KEYS do
     local place = at + f * 4 - 3
     local name = ARGV[place]
     local outcome = '1'
-    if not (have[f + 2] or known[name]) then
+    if not readable then
+      outcome = '4'
+    elseif not (have[f + 2] or known[name]) then
       local spans, logs, errors, bytes, first, last = struct.unpack('<i8i8i8i8i8i8', ARGV[place + 1])
       if (spans > 0 and c.spans + spans > spans_max) or (logs > 0 and c.logs + logs > spans_max) then
         outcome = '2'
