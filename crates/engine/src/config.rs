@@ -115,21 +115,50 @@ pub struct RedisConfig {
     /// When a write counts as confirmed: `auto`, `primary`, `replicated` or `all_replicas`.
     /// Default `auto`: `replicated` if every primary had a replica at the first start.
     pub acknowledge: Acknowledge,
+    /// Most bytes of appends that may be on their way to Redis at once; beyond it requests are
+    /// refused. Default 128 MiB.
+    pub in_flight_bytes_max: usize,
 }
 
 impl Default for RedisConfig {
     fn default() -> Self {
-        let state_redis::Config { url, max_connections, key_prefix, buckets, gather, timeout, acknowledge } =
-            state_redis::Config::default();
+        let state_redis::Config {
+            url,
+            max_connections,
+            key_prefix,
+            buckets,
+            gather,
+            timeout,
+            acknowledge,
+            in_flight_bytes_max,
+        } = state_redis::Config::default();
         let (gather_ms, timeout_ms) = (gather.as_millis() as u64, timeout.as_millis() as u64);
-        Self { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms, acknowledge }
+        Self {
+            url,
+            max_connections,
+            key_prefix,
+            buckets,
+            gather_ms,
+            timeout_ms,
+            acknowledge,
+            in_flight_bytes_max,
+        }
     }
 }
 
 impl fmt::Debug for RedisConfig {
     /// Masks the password in the URL.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms, acknowledge } = self;
+        let Self {
+            url,
+            max_connections,
+            key_prefix,
+            buckets,
+            gather_ms,
+            timeout_ms,
+            acknowledge,
+            in_flight_bytes_max,
+        } = self;
         formatter
             .debug_struct("RedisConfig")
             .field("url", &mask_password(url))
@@ -139,6 +168,7 @@ impl fmt::Debug for RedisConfig {
             .field("gather_ms", gather_ms)
             .field("timeout_ms", timeout_ms)
             .field("acknowledge", acknowledge)
+            .field("in_flight_bytes_max", in_flight_bytes_max)
             .finish()
     }
 }
@@ -157,10 +187,27 @@ impl Config {
 
     /// What the Redis backend is told.
     pub fn redis(&self) -> state_redis::Config {
-        let RedisConfig { url, max_connections, key_prefix, buckets, gather_ms, timeout_ms, acknowledge } =
-            self.redis.clone();
+        let RedisConfig {
+            url,
+            max_connections,
+            key_prefix,
+            buckets,
+            gather_ms,
+            timeout_ms,
+            acknowledge,
+            in_flight_bytes_max,
+        } = self.redis.clone();
         let (gather, timeout) = (Duration::from_millis(gather_ms), Duration::from_millis(timeout_ms));
-        state_redis::Config { url, max_connections, key_prefix, buckets, gather, timeout, acknowledge }
+        state_redis::Config {
+            url,
+            max_connections,
+            key_prefix,
+            buckets,
+            gather,
+            timeout,
+            acknowledge,
+            in_flight_bytes_max,
+        }
     }
 }
 
@@ -199,11 +246,19 @@ impl service_lifecycle::Config for Config {
         let ten_years = 10 * 366 * 24 * 3600;
         let ttl_fits = (1..=ten_years).contains(&correlation.ttl_seconds);
         require(ttl_fits, "correlation.ttl_seconds", "expected 1 to 316224000, which is ten years");
-        require(correlation.spans_max > 0, "correlation.spans_max", "expected at least 1");
-        require(correlation.bytes_max > 0, "correlation.bytes_max", "expected at least 1");
+        // Redis scripts calculate in doubles, which are exact up to here.
+        let exact = 1..=1_u64 << 53;
+        let counts = "expected 1 to 2^53";
+        require(exact.contains(&correlation.spans_max), "correlation.spans_max", counts);
+        require(exact.contains(&correlation.bytes_max), "correlation.bytes_max", counts);
         require(self.memory.bytes_max > 0, "memory.bytes_max", "expected at least 1");
         let named = correlation.keys.iter().all(|key| !key.is_empty());
         require(named, "correlation.keys", "expected attribute names, none of them empty");
+        if self.use_redis_state && grpc.timeout_ms <= redis.timeout_ms {
+            let allowed =
+                "expected requests to have more time than the store, so that its answer can be passed on";
+            violations.push(Violation::between(&["grpc.timeout_ms", "redis.timeout_ms"], allowed));
+        }
         if self.use_redis_state && redis.url.is_empty() {
             let allowed = "expected a URL of Redis when state is in Redis: \
                 redis://host:port or redis-cluster://host:port (REDIS_URL)";
@@ -216,6 +271,8 @@ impl service_lifecycle::Config for Config {
                 "key_prefix" => "redis.key_prefix",
                 "buckets" => "redis.buckets",
                 "timeout" => "redis.timeout_ms",
+                "gather" => "redis.gather_ms",
+                "in_flight_bytes_max" => "redis.in_flight_bytes_max",
                 _ => "redis.url",
             };
             violations.push(Violation::new(key, invalid.reason));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use otlp_codec::{DecodeError, Merged, merge_logs, merge_traces};
 use otlp_proto::correlation::v1::{
     CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationSummary, CountCorrelationsRequest,
@@ -184,10 +184,19 @@ fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp { seconds: time.timestamp(), nanos: time.timestamp_subsec_nanos() as i32 }
 }
 
+/// Reads a time, rounded up to the microsecond, which is what arrivals are kept to.
 fn time(field: &str, timestamp: Option<Timestamp>) -> Result<Option<DateTime<Utc>>, Status> {
     let Some(Timestamp { seconds, nanos }) = timestamp else { return Ok(None) };
-    let time = u32::try_from(nanos).ok().and_then(|nanos| DateTime::from_timestamp(seconds, nanos));
-    time.map(Some).ok_or_else(|| status::invalid(field, "expected a time between the years 1 and 9999"))
+    let time = || {
+        let micros = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?.div_ceil(1_000);
+        in_calendar(DateTime::from_timestamp_micros(seconds.checked_mul(1_000_000)? + i64::from(micros))?)
+    };
+    time().map(Some).ok_or_else(|| status::invalid(field, "expected a time between the years 1 and 9999"))
+}
+
+/// What RFC 3339 and protobuf can write.
+fn in_calendar(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    (1..=9999).contains(&time.year()).then_some(time)
 }
 
 /// Writes a place as text that stays valid for any replica.
@@ -203,7 +212,7 @@ fn read_token(token: &str) -> Result<Option<Cursor>, Status> {
     let read = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
         let (micros, id) = text.split_once('/')?;
-        let last_updated = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+        let last_updated = in_calendar(DateTime::from_timestamp_micros(micros.parse().ok()?)?)?;
         let correlation_id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
         Some(Cursor { last_updated, correlation_id })
     };
@@ -234,8 +243,10 @@ mod tests {
 
     #[test]
     fn a_time_that_is_none_is_refused() {
-        let timestamp = Timestamp { seconds: i64::MAX, nanos: 0 };
-        assert_eq!(time("from", Some(timestamp)).unwrap_err().code(), tonic::Code::InvalidArgument);
+        for seconds in [i64::MAX, i64::MIN, -8_334_601_228_800, 253_402_300_800] {
+            let timestamp = Timestamp { seconds, nanos: 0 };
+            assert_eq!(time("from", Some(timestamp)).unwrap_err().code(), tonic::Code::InvalidArgument);
+        }
         let timestamp = Timestamp { seconds: 0, nanos: -1 };
         assert!(time("from", Some(timestamp)).is_err());
     }

@@ -113,20 +113,24 @@ impl CorrelationId {
 
     /// The correlation of what carries this key.
     ///
-    /// Total: `%` and braces are written as `%25`, `%7B` and `%7D`, and what would be too long ends
-    /// in a hash of the whole, so that different keys keep different ids.
+    /// Total: `%`, braces and a `=` in the name are written as `%25`, `%7B`, `%7D` and `%3D`, and
+    /// what would be too long ends in a hash of the whole, so that different keys keep different ids.
     pub fn key(name: &str, value: &str) -> Self {
         let mut text = String::with_capacity(name.len() + 1 + value.len());
-        for part in [name, "=", value] {
+        let mut escape = |part: &str, is_name: bool| {
             for character in part.chars() {
                 match character {
                     '%' => text.push_str("%25"),
                     '{' => text.push_str("%7B"),
                     '}' => text.push_str("%7D"),
+                    '=' if is_name => text.push_str("%3D"),
                     other => text.push(other),
                 }
             }
-        }
+        };
+        escape(name, true);
+        escape("=", false);
+        escape(value, false);
         if text.len() > ID_BYTES_MAX {
             let hash = xxhash_rust::xxh3::xxh3_128(text.as_bytes());
             let mut end = ID_BYTES_MAX - 33;
@@ -272,6 +276,7 @@ mod tests {
         let plain = CorrelationId::key("order.id", "7");
         assert_eq!(plain.as_str(), "order.id=7");
         assert_ne!(CorrelationId::key("a", "{"), CorrelationId::key("a", "%7B"));
+        assert_ne!(CorrelationId::key("a=b", "c"), CorrelationId::key("a", "b=c"));
         let long = "é".repeat(300);
         let (one, two) = (format!("{long}1"), format!("{long}2"));
         assert_ne!(CorrelationId::key("k", &one), CorrelationId::key("k", &two));

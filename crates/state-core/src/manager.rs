@@ -9,8 +9,8 @@ use crate::{CorrelationEntry, CorrelationId, CorrelationKey, Fragment, Result, S
 
 /// Shared state of correlations.
 ///
-/// Any number of replicas may use the same store at once. Every operation on one correlation is
-/// atomic: a reader sees all of an append to it or none. Time is the store's own: it never goes
+/// Any number of replicas may use the same store at once. Setting and removing a correlation and
+/// adding a fragment to it are atomic: a reader sees all of it or none. Time is the store's own: it never goes
 /// backwards for a correlation and is kept to the microsecond.
 ///
 /// A correlation whose TTL has passed since its last arrival does not exist for any operation,
@@ -26,8 +26,8 @@ pub trait StateManager: fmt::Debug + Send + Sync + 'static {
     ///
     /// Answers one [`Outcome`] for each, in their order, once the store has confirmed them: what is
     /// answered `Added` or `Duplicate` survives the death of this process. Adding a fragment again
-    /// changes nothing but the time of the last arrival. Atomic per correlation, not over the whole batch:
-    /// after an error any part of it may have been added, and repeating adds the rest.
+    /// changes nothing but the time of the last arrival. A fragment is added whole or not at all;
+    /// after an error any of the batch may have been added, and repeating adds the rest.
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Outcome>>;
 
     /// Reads a correlation with all its telemetry.
@@ -192,7 +192,8 @@ impl Cursor {
 
     /// The place before all whose last arrival lies before a time.
     pub fn before(time: DateTime<Utc>) -> Self {
-        Self { last_updated: time - TimeDelta::microseconds(1), correlation_id: None }
+        let last_updated = time.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(time);
+        Self { last_updated, correlation_id: None }
     }
 }
 

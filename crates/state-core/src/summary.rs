@@ -51,7 +51,8 @@ impl Counts {
     }
 }
 
-/// Names over the fragments of a correlation: bounded sets, so the order of arrival is no matter.
+/// Names over the fragments of a correlation: sets, so the order of arrival is no matter unless there
+/// are more than are remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
     /// The resources that took part.

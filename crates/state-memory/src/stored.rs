@@ -50,7 +50,10 @@ impl Stored {
     pub(crate) fn of(entry: CorrelationEntry, ttl: Duration, now: DateTime<Utc>) -> Self {
         let mut stored = Self::new(ttl, now);
         stored.overrides = entry.overrides();
-        (stored.first_seen, stored.last_updated) = (entry.first_seen, entry.last_updated);
+        let to_micros =
+            |time: DateTime<Utc>| DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time);
+        (stored.first_seen, stored.last_updated) =
+            (to_micros(entry.first_seen), to_micros(entry.last_updated));
         entry.spans.into_iter().chain(entry.logs).for_each(|fragment| stored.add(fragment));
         stored
     }

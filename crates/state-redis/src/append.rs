@@ -82,7 +82,7 @@ impl InFlight {
 /// Of several errors, which one decides what is done about all.
 fn urgency(error: &RedisError) -> u8 {
     match Fault::of(error) {
-        Fault::Permanent | Fault::Unable => 2,
+        Fault::Permanent | Fault::Denied | Fault::Unable => 2,
         Fault::Moved | Fault::Lost => 1,
         Fault::Ask(_) | Fault::TryAgain | Fault::NoScript | Fault::Behind => 0,
     }

@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Behind,
     /// The server answers that it cannot do this now.
     Unable,
+    /// The credentials are wrong, or do not allow this.
+    Denied,
     /// It can never succeed.
     Permanent,
 }
@@ -41,7 +43,8 @@ impl Fault {
             "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY" | "UNBLOCKED" => Self::Lost,
             BEHIND => Self::Behind,
             "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY" => Self::Unable,
-            "WRONGTYPE" | "NOPERM" | "NOAUTH" | "WRONGPASS" => Self::Permanent,
+            "NOPERM" | "NOAUTH" | "WRONGPASS" => Self::Denied,
+            "WRONGTYPE" => Self::Permanent,
             _ => match error.kind() {
                 ErrorKind::IO
                 | ErrorKind::Timeout
@@ -54,6 +57,7 @@ impl Fault {
                 // fred answers Unknown when its client is not connected yet, or was ended.
                 | ErrorKind::Unknown => Self::Lost,
                 // Redis passes some errors inside of scripts on without their word in front.
+                ErrorKind::Auth => Self::Denied,
                 _ if ["OOM ", "MISCONF ", "NOREPLICAS "].iter().any(|word| details.contains(word)) => Self::Unable,
                 _ => Self::Permanent,
             },
@@ -113,6 +117,7 @@ mod tests {
             (ErrorKind::Timeout, "Request timed out."),
             (ErrorKind::IO, "Connection reset by peer"),
             (ErrorKind::Canceled, "Connection closed unexpectedly."),
+            (ErrorKind::Unknown, "NOPERM this user has no permissions to run the 'evalsha' command"),
         ];
         for (kind, details) in faults {
             let error = redis("append", RedisError::new(kind, details));

@@ -101,7 +101,7 @@ impl Router {
     /// Repeating it is of no use.
     pub(crate) async fn recover(&self, attempted: &str, error: &RedisError, deadline: Instant) -> Result<()> {
         match Fault::of(error) {
-            Fault::Unable | Fault::Permanent => Err(error::redis(attempted, error.clone())),
+            Fault::Unable | Fault::Denied | Fault::Permanent => Err(error::redis(attempted, error.clone())),
             Fault::Ask(_) | Fault::TryAgain | Fault::Behind => Ok(()),
             Fault::NoScript => {
                 // Whoever has forgotten them says so; if loading fails, the repeated call says why.

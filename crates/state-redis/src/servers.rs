@@ -311,7 +311,7 @@ impl Shared {
         asked.await.map_err(|error| {
             let reason = format!("{server}: {}", error.details());
             match Fault::of(&error) {
-                Fault::Permanent => Failure::lasting(reason),
+                Fault::Denied | Fault::Permanent => Failure::lasting(reason),
                 _ => Failure::passing(reason),
             }
         })
