@@ -263,8 +263,10 @@ impl service_lifecycle::Config for Config {
             let allowed = "expected a URL of Redis when state is in Redis: \
                 redis://host:port or redis-cluster://host:port (REDIS_URL)";
             violations.push(Violation::between(&["use_redis_state", "redis.url"], allowed));
-        } else if !redis.url.is_empty()
-            && let Err(invalid) = self.redis().validate()
+        }
+        // What is wrong is wrong also while it is not used; only the URL may be left out.
+        if let Err(invalid) = self.redis().validate()
+            && !(invalid.setting == "url" && redis.url.is_empty())
         {
             let key = match invalid.setting {
                 "max_connections" => "redis.max_connections",
@@ -276,6 +278,9 @@ impl service_lifecycle::Config for Config {
                 _ => "redis.url",
             };
             violations.push(Violation::new(key, invalid.reason));
+        }
+        if grpc.listen == self.admin.listen && grpc.listen.port() != 0 {
+            violations.push(Violation::between(&["grpc.listen", "admin.listen"], "expected two addresses"));
         }
         violations
     }

@@ -9,6 +9,7 @@ mod metrics;
 mod oversize;
 mod query;
 mod receive;
+mod refusals;
 mod regroup;
 mod serve;
 mod status;

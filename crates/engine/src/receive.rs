@@ -16,9 +16,8 @@ use state_core::{Outcome, Refusal, Signal, StateManager, Tenant};
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
-use tracing::debug;
 
-use crate::{metrics, regroup, status};
+use crate::{metrics, refusals::Refusals, regroup, status};
 
 /// Requests above this size are split where they do not hold up other requests.
 const INLINE_BYTES_MAX: usize = 1 << 20;
@@ -28,6 +27,7 @@ const INLINE_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Receiver {
     store: Arc<dyn StateManager>,
     options: Arc<SplitOptions>,
+    refusals: Arc<Refusals>,
 }
 
 /// What of a request can never be kept, and why.
@@ -38,7 +38,7 @@ struct Rejected {
 
 impl Receiver {
     pub(crate) fn new(store: Arc<dyn StateManager>, correlation_keys: Vec<String>) -> Self {
-        Self { store, options: Arc::new(SplitOptions { correlation_keys }) }
+        Self { store, options: Arc::new(SplitOptions { correlation_keys }), refusals: Arc::default() }
     }
 
     async fn receive(&self, signal: Signal, request: Bytes) -> Result<Rejected, Status> {
@@ -80,11 +80,7 @@ impl Receiver {
             batch.push(regroup::append(signal, part, &tenant));
         }
         let outcomes = self.store.append(batch).await.map_err(|error| {
-            debug!(
-                error = &error as &dyn std::error::Error,
-                signal = metrics::label(signal),
-                "append failed"
-            );
+            self.refusals.tell(signal, &error);
             metrics::request_refused(signal, "unavailable");
             metrics::refused(signal, "unavailable", items.iter().sum());
             status::unavailable(&error)

@@ -96,6 +96,9 @@ fn announce(config: &Config, state: Backend) {
         redis = service_lifecycle::mask_password(&redis.url),
         "state and limits"
     );
+    if state == Backend::Memory && !redis.url.is_empty() {
+        info!("redis.url is set but not used: state is in memory until use_redis_state is true");
+    }
 }
 
 fn routes(config: &GrpcConfig, receiver: Receiver, query: Query) -> anyhow::Result<RoutesBuilder> {

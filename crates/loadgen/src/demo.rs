@@ -42,7 +42,7 @@ pub async fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     let traffic = arguments.source.traffic()?;
     let doors = targets.doors();
     note(&format!(
-        "sending to {} engines over gRPC and {} gateways over HTTP, half each, as protobuf and JSON",
+        "sending over gRPC (engines: {}) and over HTTP (gateways: {}), half each, as protobuf and JSON",
         doors.engines, doors.gateways
     ));
     DEMO_LOAD.send(&traffic, &targets).await?;

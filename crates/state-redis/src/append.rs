@@ -41,17 +41,21 @@ pub(crate) async fn append(
         gathered(router, config, &entries, &pending, &mut outcomes, &permit, deadline).await;
         follow(router, config, attempted, &entries, &mut outcomes, deadline).await?;
         pending.retain(|place| outcomes[*place].is_err());
-        let errors = pending.iter().filter_map(|place| outcomes[*place].as_ref().err());
-        let Some(error) = errors.max_by_key(|error| urgency(error)).cloned() else { break };
-        router.recover(attempted, &error, deadline).await?;
+        let errors = pending.iter().filter_map(|place| Some((*place, outcomes[*place].as_ref().err()?)));
+        let Some((place, error)) = errors.max_by_key(|(_, error)| urgency(error)) else { break };
+        let (slot, error) = (config.keys.of(entries[place].bucket).slot, error.clone());
+        router.recover(attempted, slot, &error, deadline).await?;
         if Instant::now() + RETRY_DELAY >= deadline {
-            return Err(error::redis(attempted, error));
+            return Err(router.error(attempted, slot, &error));
         }
         if Fault::of(&error) != Fault::NoScript {
             sleep(RETRY_DELAY).await;
         }
     }
-    outcomes.into_iter().map(|outcome| outcome.map_err(|error| error::redis(attempted, error))).collect()
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.map_err(|error| error::redis(attempted, None, &error)))
+        .collect()
 }
 
 /// Bounds what is on its way to Redis. Beyond it appends are refused at once: a queue that is longer

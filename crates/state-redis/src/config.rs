@@ -159,6 +159,19 @@ impl Config {
         };
         let fred =
             FredConfig::from_url(&self.url).map_err(|error| format!("{}; {ALLOWED}", error.details()))?;
+        // fred overlooks what it does not know, and what does not apply.
+        let (rest, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
+        let mut names = query.split('&').filter(|part| !part.is_empty()).map(|part| part.split('=').next());
+        let path =
+            rest.split("://").nth(1).and_then(|rest| rest.split_once('/')).map_or("", |(_, path)| path);
+        if clustered && !path.is_empty() {
+            return Err(format!("a cluster has no databases to choose from; {ALLOWED}"));
+        }
+        if names.any(|name| !clustered || name != Some("node")) {
+            return Err(format!(
+                "only node=host:port may stand behind the ?, and only for a cluster; {ALLOWED}"
+            ));
+        }
         let servers = match &fred.server {
             ServerConfig::Centralized { server } => vec![address(server)],
             ServerConfig::Clustered { hosts, .. } => hosts.iter().map(address).collect(),
@@ -224,6 +237,9 @@ mod tests {
     #[test]
     fn a_wrong_url_is_refused_without_showing_it() {
         for url in [
+            "redis-cluster://u:secret@h:1/2",
+            "redis-cluster://u:secret@h:1?nod=h:2",
+            "redis://u:secret@h:1?node=h:2",
             "",
             "localhost:6379",
             "http://u:secret@h",

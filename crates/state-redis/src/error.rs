@@ -65,12 +65,14 @@ impl Fault {
     }
 }
 
-/// The public form of an error of a command.
-pub(crate) fn redis(attempted: &str, error: RedisError) -> Error {
+/// The public form of an error of a command, with the server it was sent to, if one was known.
+pub(crate) fn redis(attempted: &str, server: Option<&Address>, error: &RedisError) -> Error {
     let attempted = attempted.to_owned();
-    match Fault::of(&error) {
-        Fault::Permanent => Error::Corrupt { attempted, source: error.into() },
-        _ => Error::Unavailable { attempted, source: error.into() },
+    let server = server.map_or_else(|| "no Redis server".to_owned(), ToString::to_string);
+    let source = format!("{server}: {}", error.details()).into();
+    match Fault::of(error) {
+        Fault::Permanent => Error::Corrupt { attempted, source },
+        _ => Error::Unavailable { attempted, source },
     }
 }
 
@@ -120,7 +122,7 @@ mod tests {
             (ErrorKind::Unknown, "NOPERM this user has no permissions to run the 'evalsha' command"),
         ];
         for (kind, details) in faults {
-            let error = redis("append", RedisError::new(kind, details));
+            let error = redis("append", None, &RedisError::new(kind, details));
             assert!(error.is_retryable(), "{details}");
         }
     }
@@ -128,6 +130,6 @@ mod tests {
     #[test]
     fn a_wrong_type_is_not_retryable() {
         let error = RedisError::new(ErrorKind::InvalidArgument, "WRONGTYPE Operation against a key");
-        assert!(!redis("append", error).is_retryable());
+        assert!(!redis("append", None, &error).is_retryable());
     }
 }

@@ -85,23 +85,35 @@ impl Router {
                 Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(error)) => error,
                 // What went wrong before says more than that time is up.
-                Err(_) => return Err(error::redis(attempted, last)),
+                Err(_) => return Err(self.error(attempted, slot, &last)),
             };
-            self.recover(attempted, &last, deadline).await?;
+            self.recover(attempted, slot, &last, deadline).await?;
             if Instant::now() + RETRY_DELAY >= deadline {
-                return Err(error::redis(attempted, last));
+                return Err(self.error(attempted, slot, &last));
             }
             sleep(RETRY_DELAY).await;
         }
     }
 
-    /// Does what an error asks for before its call is repeated.
+    /// The public form of an error of a command on a slot.
+    pub(crate) fn error(&self, attempted: &str, slot: u16, error: &RedisError) -> Error {
+        let primary = self.servers.primary(slot);
+        error::redis(attempted, primary.as_ref().map(|node| &node.address), error)
+    }
+
+    /// Does what an error of a command on a slot asks for before the command is repeated.
     ///
     /// # Errors
     /// Repeating it is of no use.
-    pub(crate) async fn recover(&self, attempted: &str, error: &RedisError, deadline: Instant) -> Result<()> {
+    pub(crate) async fn recover(
+        &self,
+        attempted: &str,
+        slot: u16,
+        error: &RedisError,
+        deadline: Instant,
+    ) -> Result<()> {
         match Fault::of(error) {
-            Fault::Unable | Fault::Denied | Fault::Permanent => Err(error::redis(attempted, error.clone())),
+            Fault::Unable | Fault::Denied | Fault::Permanent => Err(self.error(attempted, slot, error)),
             Fault::Ask(_) | Fault::TryAgain | Fault::Behind => Ok(()),
             Fault::NoScript => {
                 // Whoever has forgotten them says so; if loading fails, the repeated call says why.

@@ -47,7 +47,7 @@ pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> R
 pub(crate) async fn inspect(attempted: &str, node: &Node) -> Result<usize> {
     let sections = ["server", "memory", "replication"].map(|section| Command::new("INFO", [section]));
     let info = node.send(sections.into()).await;
-    let info = info.map_err(|error| error::redis(attempted, error))?;
+    let info = info.map_err(|error| error::redis(attempted, Some(&node.address), &error))?;
     let info: String = info.into_iter().filter_map(|text| text.into_string()).collect();
     let field =
         |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);

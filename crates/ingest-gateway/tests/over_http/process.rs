@@ -2,6 +2,7 @@
 
 use std::{fs, process::Output, sync::Arc};
 
+use nix::sys::signal::Signal;
 use tokio::sync::Notify;
 
 use crate::{
@@ -59,7 +60,7 @@ async fn sigterm_finishes_what_is_in_flight_and_exits_0() {
     let in_flight = tokio::spawn(Reply::of(gateway.post("/v1/traces", PROTOBUF, "")));
     engine.called().await;
 
-    gateway.signal("TERM");
+    gateway.signal(Signal::SIGTERM);
     gateway.wait_ready(false).await;
     assert!(gateway.admin("/readyz").await.text().contains("draining"));
     gateway
@@ -79,9 +80,9 @@ async fn a_second_signal_ends_at_once() {
     engine.answers(Answer::When(Arc::new(Notify::new())));
     let in_flight = tokio::spawn(gateway.post("/v1/traces", PROTOBUF, "").send());
     engine.called().await;
-    gateway.signal("TERM");
+    gateway.signal(Signal::SIGTERM);
     gateway.wait_ready(false).await;
-    gateway.signal("INT");
+    gateway.signal(Signal::SIGINT);
     assert_eq!(gateway.wait_exit().await.code(), Some(130), "{}", gateway.log());
     assert!(in_flight.await.unwrap().is_err());
 }

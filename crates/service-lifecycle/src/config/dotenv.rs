@@ -13,22 +13,20 @@ pub(super) struct Entry {
     pub(super) value: Result<String, &'static str>,
 }
 
-/// Reads every line that looks like `NAME=`. What does not is skipped: such a file belongs to
-/// many programs.
+/// Reads every line that begins with a name, also where no value follows it as it should: whether
+/// the name is ours is for the caller to say, such a file belongs to many programs.
 pub(super) fn parse(content: &str) -> Vec<Entry> {
     let entries = content.lines().enumerate().filter_map(|(index, line)| {
         let line = line.trim();
         let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=').unwrap_or((line, ""));
-        let name = name.trim();
-        let is_name =
-            !name.is_empty() && name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_');
-        is_name.then(|| Entry {
+        let end = line.find(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+        let (name, rest) = line.split_at(end.unwrap_or(line.len()));
+        (!name.is_empty()).then(|| Entry {
             line: index + 1,
             name: name.to_owned(),
-            value: match line.contains('=') {
-                true => unquote(value.trim()),
-                false => Err("expected NAME=value"),
+            value: match rest.trim_start().strip_prefix('=') {
+                Some(value) => unquote(value.trim()),
+                None => Err("expected NAME=value"),
             },
         })
     });

@@ -44,8 +44,12 @@ impl Default for LogConfig {
 
 impl LogConfig {
     pub(super) fn violations(&self) -> Vec<Violation> {
+        // A single word that is no level would be taken as the name of a module, and all else be silent.
+        const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+        let mut parts = self.level.split(',').map(str::trim).filter(|part| !part.contains('='));
+        let are_levels = parts.all(|part| LEVELS.contains(&part.to_lowercase().as_str()));
         match EnvFilter::try_new(&self.level) {
-            Ok(_) if !self.level.trim().is_empty() => Vec::new(),
+            Ok(_) if are_levels => Vec::new(),
             _ => vec![Violation::new(
                 "log.level",
                 "expected error, warn, info, debug or trace, also per module: info,engine=debug",
