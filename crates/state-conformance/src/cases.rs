@@ -86,6 +86,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
             an_empty_range_lists_nothing
             pages_hold_every_correlation_once
             equal_times_are_paged_by_id
+            what_stays_is_listed_once_while_others_move
             an_updated_correlation_moves_to_the_front
             a_service_that_took_part_is_found
             a_deleted_correlation_is_not_listed

@@ -1,13 +1,23 @@
 //! Redis servers that die, hang and come back: what was acknowledged is kept, the rest is retryable.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use state_core::{Append, CorrelationKey, Facts, Fragment, Outcome, Settings, Signal, StateManager};
+use state_core::{
+    Append, CorrelationKey, Facts, Fragment, Outcome, RangeQuery, Settings, Signal, StateManager,
+};
 use state_redis::{Acknowledge, Config, RedisStateManager};
-use testbed::{RedisCluster, Topology, eventually};
+use testbed::{RedisCluster, RedisServer, Topology, eventually, redis::Options};
+use tokio::{task::JoinSet, time::timeout};
 
 /// More than buckets, so that every shard gets some.
 const CORRELATIONS: u32 = 256;
@@ -207,4 +217,170 @@ async fn a_policy_that_evicts_is_not_ready() {
     assert!(error.is_retryable() && said.contains("allkeys-lru") && said.contains("noeviction"), "{said}");
     cluster.nodes()[1].command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await.unwrap();
     store.ready().await.unwrap();
+}
+
+/// Traffic must not keep a connection alive that nothing comes back from.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_primary_is_left_under_load() {
+    let cluster = cluster().await;
+    let store = Arc::new(store(&cluster, Acknowledge::Primary));
+    append_round(&store, 0).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut writers = JoinSet::new();
+    for number in 0..16 {
+        let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+        writers.spawn(async move {
+            for round in 1..1_000_000 {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let batch = vec![Append { key: key(number), fragment: fragment(number, round) }];
+                if let Err(error) = store.append(batch).await {
+                    assert!(error.is_retryable(), "{error:?}");
+                }
+            }
+        });
+    }
+    cluster.nodes()[0].process().pause().unwrap();
+    eventually("every shard acknowledges although a server hangs", HEALED, async || {
+        append_round(&store, 1_000_000).await.len() == CORRELATIONS as usize
+    })
+    .await
+    .unwrap();
+    stop.store(true, Ordering::Relaxed);
+    writers.join_all().await;
+    cluster.nodes()[0].process().resume().unwrap();
+}
+
+async fn connections(server: &RedisServer) -> usize {
+    let list = server.node().command(&["CLIENT", "LIST"]).await.unwrap();
+    // The one that asks is on the list.
+    list.lines().filter(|line| line.contains("addr=")).count() - 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_end_with_their_store_however_it_ends() {
+    let server = RedisServer::start(Options::default()).await.unwrap();
+    let open = || {
+        let config = Config { url: server.url(), max_connections: 3, ..Config::default() };
+        RedisStateManager::new(&config, Settings::default()).unwrap()
+    };
+    let batch = || vec![Append { key: key(1), fragment: fragment(1, 1) }];
+    for _ in 0..5 {
+        let (closed, dropped, raced) = (open(), open(), Arc::new(open()));
+        closed.append(batch()).await.unwrap();
+        closed.close().await.unwrap();
+        dropped.append(batch()).await.unwrap();
+        let appending = tokio::spawn({
+            let raced = Arc::clone(&raced);
+            async move { raced.append(batch()).await }
+        });
+        raced.close().await.unwrap();
+        let _ = appending.await.unwrap();
+    }
+    server.node().process().pause().unwrap();
+    for _ in 0..5 {
+        let given_up = open();
+        assert!(timeout(Duration::from_millis(50), given_up.append(batch())).await.is_err(), "it hangs");
+    }
+    server.node().process().resume().unwrap();
+    eventually("no connection is left", HEALED, async || connections(&server).await == 0).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_beyond_what_may_be_in_flight_are_refused_at_once() {
+    let server = RedisServer::start(Options::default()).await.unwrap();
+    let config = Config { url: server.url(), in_flight_bytes_max: 100_000, ..Config::default() };
+    let store = Arc::new(RedisStateManager::new(&config, Settings::default()).unwrap());
+    store.ready().await.unwrap();
+    server.node().process().pause().unwrap();
+    // Does not compress: each byte depends on all before it.
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(40_000)
+    .collect();
+    let append = async |number: u32| {
+        let mut payload = noise.clone();
+        payload[..4].copy_from_slice(&number.to_le_bytes());
+        let fragment = Fragment::new(Signal::Traces, payload.into(), vec![[0; 16]], Facts::default());
+        store.append(vec![Append { key: key(number), fragment }]).await
+    };
+    let errors: Vec<_> = join_all((0..20).map(append)).await.into_iter().map(Result::unwrap_err).collect();
+    assert!(errors.iter().all(state_core::Error::is_retryable));
+    let refused = errors.iter().filter(|error| format!("{error:?}").contains("in_flight_bytes_max")).count();
+    assert!((15..20).contains(&refused), "two or so were on their way, {refused} of 20 were refused");
+    server.node().process().resume().unwrap();
+    eventually("appends are taken again", HEALED, async || append(1).await.is_ok()).await.unwrap();
+}
+
+async fn listed(store: &RedisStateManager) -> usize {
+    let query = RangeQuery { limit: 1_000, ..RangeQuery::default() };
+    store.get_correlations_by_time_range(&query).await.unwrap().correlations.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_are_whole_while_a_slot_moves() {
+    let cluster = cluster().await;
+    let config = Config { url: cluster.url(), buckets: 1, ..Config::default() };
+    let store = RedisStateManager::new(&config, Settings::default()).unwrap();
+    append_round(&store, 0).await;
+    let all = CORRELATIONS as usize;
+    let some_key = cluster.nodes()[0].command(&["CLUSTER", "KEYSLOT", "time:{0}"]).await.unwrap();
+    let slot = some_key.trim().to_owned();
+    let from = cluster.primary_of_slot(slot.parse().unwrap()).await.unwrap();
+    let (source, target) = (&cluster.nodes()[from], &cluster.nodes()[(from + 1) % 3]);
+    let id = async |node: &testbed::redis::RedisNode| {
+        node.command(&["CLUSTER", "MYID"]).await.unwrap().trim().to_owned()
+    };
+    let (source_id, target_id) = (id(source).await, id(target).await);
+    target.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id]).await.unwrap();
+    source.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id]).await.unwrap();
+    let keys = source.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "10000"]).await.unwrap();
+    let keys: Vec<&str> = keys.lines().map(str::trim).filter(|key| key.starts_with("c:")).collect();
+    assert_eq!(keys.len(), all);
+    let address = target.address();
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    for (number, key) in keys.iter().enumerate() {
+        if number == all / 2 {
+            assert_eq!((listed(&store).await, held(&store, 0).await.len()), (all, all), "half has moved");
+        }
+        source.command(&["MIGRATE", &host, &port, key, "0", "5000"]).await.unwrap();
+    }
+    assert_eq!(
+        (listed(&store).await, held(&store, 0).await.len()),
+        (all, all),
+        "all but the indexes has moved"
+    );
+    for index in ["time:{0}", "due:{0}"] {
+        source.command(&["MIGRATE", &host, &port, index, "0", "5000"]).await.unwrap();
+    }
+    for node in [target, source, &cluster.nodes()[(from + 2) % 3]] {
+        node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &target_id]).await.unwrap();
+    }
+    assert_eq!((listed(&store).await, held(&store, 0).await.len()), (all, all), "the slot has moved");
+    assert_eq!(append_round(&store, 1).await.len(), all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_correlation_spoils_no_other() {
+    let server = RedisServer::start(Options::default()).await.unwrap();
+    let config = Config { url: server.url(), buckets: 1, ..Config::default() };
+    let store = RedisStateManager::new(&config, Settings::default()).unwrap();
+    append_round(&store, 0).await;
+    for (number, broken) in [(7, ["SET", "c:{0}:/n=7", "x", ""]), (8, ["HSET", "c:{0}:/n=8", "m", "short"])] {
+        assert!(store.delete_correlation(&key(number)).await.unwrap());
+        let words: Vec<_> = broken.into_iter().filter(|word| !word.is_empty()).collect();
+        server.node().command(&words).await.unwrap();
+    }
+    let appends = (0..CORRELATIONS).map(|number| {
+        let batch = vec![Append { key: key(number), fragment: fragment(number, 1) }];
+        store.append(batch)
+    });
+    for (number, answer) in (0..).zip(join_all(appends).await) {
+        assert_eq!(answer.is_err(), number == 7 || number == 8, "{number}: {answer:?}");
+    }
+    assert_eq!(store.get_correlation_count().await.unwrap(), u64::from(CORRELATIONS) - 2);
 }

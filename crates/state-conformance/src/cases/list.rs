@@ -1,6 +1,6 @@
 //! Lists by time: order, borders, pages, filters.
 
-use state_core::{CorrelationEntry, Origin, Overrides, RangeQuery};
+use state_core::{Append, CorrelationEntry, Origin, Overrides, RangeQuery};
 
 use crate::{
     Space,
@@ -124,5 +124,23 @@ pub(crate) async fn tenants_list_their_own(space: Space) {
     for (tenant, expected) in [("a", "x"), ("ab", "y"), ("", "z")] {
         let query = RangeQuery { tenant: tenant.parse().unwrap(), ..everything() };
         assert_eq!(ids(&*store, query).await, [expected]);
+    }
+}
+
+pub(crate) async fn what_stays_is_listed_once_while_others_move(space: Space) {
+    let store = space.client().await;
+    // One batch, so that many arrive at the same time.
+    let first = |number: u32| Append { key: key(&format!("id-{number:03}")), fragment: spans(1, 1) };
+    store.append((0..400).map(first).collect()).await.unwrap();
+    let moving = async {
+        for number in (1..400).step_by(2).rev() {
+            append(&*store, &key(&format!("id-{number:03}")), spans(2, 1)).await;
+        }
+    };
+    let listing = ids(&*store, RangeQuery { limit: 9, ..everything() });
+    let (listed, ()) = futures::future::join(listing, moving).await;
+    for number in (0..400).step_by(2) {
+        let id = format!("id-{number:03}");
+        assert_eq!(listed.iter().filter(|listed| **listed == id).count(), 1, "{id} stays where it is");
     }
 }
