@@ -106,9 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted_and_foreign_text_is_skipped() {
-        let entries = parse("# comment\n\nsome words = here, for others\nA=1\n");
-        let expected = Entry { line: 4, name: "A".to_owned(), value: Ok("1".to_owned()) };
-        assert_eq!(entries, [expected]);
+    fn a_name_without_a_value_is_told_with_its_line() {
+        let entries = parse("# comment\n\n=1\nA=1\nB true\nC: true\n");
+        let said: Vec<_> = entries.into_iter().map(|entry| (entry.line, entry.name, entry.value)).collect();
+        let wrong = Err("expected NAME=value");
+        let expected =
+            [(4, "A".into(), Ok("1".into())), (5, "B".into(), wrong.clone()), (6, "C".into(), wrong)];
+        assert_eq!(said, expected);
     }
 }

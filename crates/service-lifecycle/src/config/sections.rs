@@ -107,3 +107,22 @@ pub fn deserialize_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     text.parse()
         .map_err(|_| D::Error::custom("expected IP:PORT, such as 127.0.0.1:4317, 0.0.0.0:4317 or [::]:4317"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_valid(level: &str) -> bool {
+        LogConfig { level: level.to_owned(), ..LogConfig::default() }.violations().is_empty()
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for level in ["info", "WARN", "off", "info,engine=debug", "engine=trace"] {
+            assert!(is_valid(level), "{level}");
+        }
+        for level in ["", "loud", "info,", "info,engine=debugg", "engine"] {
+            assert!(!is_valid(level), "{level}");
+        }
+    }
+}
