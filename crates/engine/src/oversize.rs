@@ -17,12 +17,15 @@ use tower::{Layer, Service};
 
 /// Name of the header, or trailer, that carries the status.
 const GRPC_STATUS: &str = "grpc-status";
+/// Name of the one that carries its text, percent-encoded.
+const GRPC_MESSAGE: &str = "grpc-message";
+const MESSAGE: &str = "the message is larger than grpc.max_message_bytes; send smaller batches";
 
 /// Puts [`Oversize`] around a service.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OversizeLayer;
 
-/// Rewrites OUT_OF_RANGE, which only tonic itself answers here, to RESOURCE_EXHAUSTED.
+/// Rewrites OUT_OF_RANGE, which only tonic itself answers here, to RESOURCE_EXHAUSTED, and names the limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Oversize<S> {
     service: S,
@@ -53,11 +56,12 @@ where
         let response = self.service.call(request);
         Box::pin(async move {
             let mut response = response.await?;
-            let out_of_range = HeaderValue::from(Code::OutOfRange as i32);
-            if let Some(status) =
-                response.headers_mut().get_mut(GRPC_STATUS).filter(|status| **status == out_of_range)
-            {
-                *status = HeaderValue::from(Code::ResourceExhausted as i32);
+            let headers = response.headers_mut();
+            let is = |code: Code| headers.get(GRPC_STATUS) == Some(&HeaderValue::from(code as i32));
+            // After decompression tonic answers RESOURCE_EXHAUSTED by itself; no service of the engine does.
+            if is(Code::OutOfRange) || is(Code::ResourceExhausted) {
+                headers.insert(GRPC_STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
+                headers.insert(GRPC_MESSAGE, HeaderValue::from_static(MESSAGE));
             }
             Ok(response)
         })

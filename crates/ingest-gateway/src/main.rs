@@ -11,7 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let app = App {
-        name: "gateway",
+        name: "ingest-gateway",
         version: env!("CARGO_PKG_VERSION"),
         revision: option_env!("GIT_REVISION").unwrap_or("unknown"),
         about: "HTTP front of the correlation engines: takes OTLP/HTTP, answers queries as JSON",

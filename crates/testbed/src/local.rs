@@ -15,8 +15,9 @@ use crate::{
 /// Default ports of the first Redis, engine and gateway; the next of a kind are `PORT_STEP` on,
 /// because gateway and engine are neighbours.
 const REDIS_PORT: u16 = 7_000;
-const ENGINE_PORTS: (u16, u16) = (4_317, 9_464);
-const GATEWAY_PORTS: (u16, u16) = (4_318, 9_465);
+pub const ENGINE_PORTS: (u16, u16) = (4_317, 9_464);
+/// Likewise of the gateways.
+pub const GATEWAY_PORTS: (u16, u16) = (4_318, 9_465);
 const PORT_STEP: u16 = 10;
 
 /// What a local cluster consists of.

@@ -163,6 +163,7 @@ async fn an_oversize_request_is_refused_for_good() {
         let status = client.export(large.clone()).await.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted, "{encoding:?}: {status}");
         assert!(status.get_details_retry_info().is_none(), "a client must not send it again");
+        assert!(status.message().contains("grpc.max_message_bytes"), "{status}");
     }
     assert_eq!(span_count(&engine, 1).await, 0);
 }

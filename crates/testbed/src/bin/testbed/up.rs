@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
-use testbed::{Backend, LocalCluster, Running, Shape};
+use testbed::{
+    Backend, LocalCluster, Running, Shape,
+    local::{ENGINE_PORTS, GATEWAY_PORTS},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::say;
@@ -201,6 +204,9 @@ fn introduce(running: &Running) {
     for (name, value) in rows {
         say(&format!("  {name:<10} {value}"));
     }
+    for (what, usual, port) in moved(running) {
+        say(&format!("\nport {usual} is in use by another program, so {what} listens on {port}"));
+    }
     say("\nTry:");
     if let Some(gateway) = running.gateways.first() {
         say(&format!("  curl -s http://{}/api/v1/stats", gateway.http));
@@ -208,4 +214,13 @@ fn introduce(running: &Running) {
     say("  just demo      seeded traffic, and one correlation as a tree");
     say("  just status    every process");
     say("  just down      the end");
+}
+
+/// The first engine and gateway, where they are not at their usual ports: what, where usually, where now.
+fn moved(running: &Running) -> Vec<(&'static str, u16, u16)> {
+    let engine =
+        running.engines.first().map(|engine| ("the first engine", ENGINE_PORTS.0, engine.grpc.port()));
+    let gateway =
+        running.gateways.first().map(|gateway| ("the gateway", GATEWAY_PORTS.0, gateway.http.port()));
+    engine.into_iter().chain(gateway).filter(|(_, usual, port)| usual != port).collect()
 }
