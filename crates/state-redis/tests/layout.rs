@@ -1,0 +1,104 @@
+//! What stands in Redis: every key has an end, and another layout is refused.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::DateTime;
+use state_core::{
+    Append, CorrelationEntry, CorrelationKey, Facts, Fragment, Overrides, Settings, Signal, StateManager,
+};
+use state_redis::{Config, RedisStateManager};
+use testbed::{RedisServer, redis::Options};
+
+async fn server() -> RedisServer {
+    RedisServer::start(Options::default()).await.unwrap()
+}
+
+fn config(server: &RedisServer) -> Config {
+    Config { url: server.url(), ..Config::default() }
+}
+
+fn open(config: &Config) -> RedisStateManager {
+    RedisStateManager::new(config, Settings::default()).unwrap()
+}
+
+fn key(text: &str) -> CorrelationKey {
+    CorrelationKey { tenant: Default::default(), id: text.parse().unwrap() }
+}
+
+fn fragment(text: &str) -> Fragment {
+    Fragment::new(Signal::Traces, Bytes::from(text.to_owned()), vec![[1; 16]], Facts::default())
+}
+
+async fn append(store: &RedisStateManager, id: &str, text: &str) {
+    store.append(vec![Append { key: key(id), fragment: fragment(text) }]).await.unwrap();
+}
+
+/// Every key with its TTL in milliseconds; -1 is for ever.
+async fn keys(server: &RedisServer) -> Vec<(String, i64)> {
+    let mut keys = Vec::new();
+    for key in server.node().command(&["KEYS", "*"]).await.unwrap().lines() {
+        let ttl = server.node().command(&["PTTL", key]).await.unwrap();
+        keys.push((key.to_owned(), ttl.trim().parse().unwrap()));
+    }
+    keys
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_key_but_the_schema_has_an_end_after_whatever_wrote_it() {
+    let server = server().await;
+    let store = open(&config(&server));
+    let time = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+    let entry = |id: &str| {
+        CorrelationEntry::fold(key(id).id, time, time, vec![fragment("set")], Overrides::default())
+    };
+    for number in 0..50 {
+        append(&store, &format!("appended-{number}"), "first").await;
+        append(&store, &format!("appended-{number}"), "second").await;
+        let id = format!("set-{number}");
+        let ttl = (number % 2 == 0).then_some(Duration::from_secs(7_200));
+        store.set_correlation(&key(&id), entry(&id), ttl).await.unwrap();
+        append(&store, &id, "after").await;
+    }
+    store.delete_correlation(&key("appended-1")).await.unwrap();
+    store.cleanup_old_correlations(time).await.unwrap();
+    store.expire().await.unwrap();
+    store.get_correlation_count().await.unwrap();
+    let keys = keys(&server).await;
+    assert!(keys.len() > 150, "{keys:?}");
+    for (key, ttl) in keys {
+        let least = if key == "schema" { -1..0 } else { 3_600_000..4 * 7_200_000 };
+        assert!(least.contains(&ttl), "{key} has a TTL of {ttl} ms");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_layout_is_refused_with_what_to_do() {
+    let server = server().await;
+    append(&open(&config(&server)), "a", "first").await;
+    let other = open(&Config { buckets: 128, ..config(&server) });
+    let error = other.ready().await.unwrap_err();
+    assert!(!error.is_retryable(), "{error:?}");
+    for text in ["buckets=64", "buckets=128", "key prefix"] {
+        assert!(error.to_string().contains(text), "{text} is missing in: {error}");
+    }
+    server.node().command(&["SET", "schema", "layout=2 buckets=64 replicas=0"]).await.unwrap();
+    assert!(!open(&config(&server)).ready().await.unwrap_err().is_retryable());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deployments_with_different_prefixes_share_a_server() {
+    let server = server().await;
+    let with_prefix = |prefix: &str| open(&Config { key_prefix: prefix.into(), ..config(&server) });
+    let (staging, production) = (with_prefix("staging:"), with_prefix("production:"));
+    append(&staging, "a", "first").await;
+    assert_eq!(production.get_correlation(&key("a")).await.unwrap(), None);
+    assert_eq!(production.get_correlation_count().await.unwrap(), 0);
+    assert_eq!(staging.get_correlation_count().await.unwrap(), 1);
+    let keys = keys(&server).await;
+    assert!(
+        keys.iter().all(|(key, _)| key.starts_with("staging:") || key.starts_with("production:")),
+        "{keys:?}"
+    );
+}
