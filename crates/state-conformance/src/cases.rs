@@ -6,6 +6,7 @@ mod entry;
 mod expiry;
 mod limits;
 mod list;
+mod model;
 mod names;
 mod store;
 
@@ -100,6 +101,8 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
             cleanup_reaches_every_tenant
             a_second_cleanup_finds_nothing
             what_arrives_after_a_cleanup_starts_anew;
+        model:
+            random_steps_do_what_the_model_does;
         store:
             the_count_follows_every_change
             an_open_store_is_ready
