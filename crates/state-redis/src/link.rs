@@ -1,6 +1,9 @@
 //! One connection to one Redis server. Never retries: who sends knows what repeating means.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use fred::{
     clients::Pipeline,
@@ -43,6 +46,8 @@ const RECONNECT_DELAY_MS: u32 = 100;
 pub(crate) struct Link {
     client: Client,
     options: Options,
+    /// Pipelines that were answered: a server that answers others is slow, but not hung.
+    answered: AtomicU64,
     /// fred's task behind the client. It outlives the client unless it is ended.
     task: ConnectHandle,
 }
@@ -102,7 +107,7 @@ impl Link {
             fail_fast: true,
             ..Options::default()
         };
-        Ok(Self { client, options, task })
+        Ok(Self { client, options, answered: AtomicU64::new(0), task })
     }
 
     /// Waits until the connection is up for the first time.
@@ -123,6 +128,7 @@ impl Link {
     /// Sends commands in one pipeline; answers one result for each.
     pub(crate) async fn send(&self, commands: Vec<Command>) -> Vec<Result<Value, Error>> {
         let expected = commands.len();
+        let answered = self.answered.load(Ordering::Relaxed);
         let pipeline = Pipeline::from(self.client.with_options(&self.options));
         for Command { name, arguments } in commands {
             // The hash policy is for clustered clients; this one talks to one server.
@@ -132,9 +138,12 @@ impl Link {
             }
         }
         let results = pipeline.try_all::<Value>().await;
-        if let Some(Err(error)) = results.first()
-            && *error.kind() == ErrorKind::Timeout
-        {
+        let timed_out = results
+            .first()
+            .is_some_and(|result| result.as_ref().is_err_and(|error| *error.kind() == ErrorKind::Timeout));
+        if !timed_out {
+            self.answered.fetch_add(1, Ordering::Relaxed);
+        } else if self.answered.load(Ordering::Relaxed) == answered {
             self.reconnect();
         }
         match results.as_slice() {
@@ -144,7 +153,7 @@ impl Link {
         }
     }
 
-    /// Gives a connection up whose server does not answer, so that commands fail at once until it
+    /// Gives a connection up over which nothing comes back, so that commands fail at once until it
     /// does. Asking is enough; nobody waits for the new one.
     fn reconnect(&self) {
         if self.is_connected() {
