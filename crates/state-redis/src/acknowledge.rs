@@ -18,22 +18,30 @@ use fred::{
 
 use crate::{error::BEHIND, link::Command};
 
-/// How long one `WAIT` may block its connection. Replicas answer within a millisecond or so; one
+/// Most time that one `WAIT` may block its connection. Replicas answer within a millisecond or so; one
 /// that does not within this time is away or far behind.
-const WAIT: Duration = Duration::from_millis(500);
+const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// How many replicas must have received a write. Shared by all connections of a store; 0 until the
 /// store has been verified, which is before the first write.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Replicas(Arc<AtomicUsize>);
+#[derive(Debug, Clone)]
+pub(crate) struct Replicas {
+    required: Arc<AtomicUsize>,
+    wait: Duration,
+}
 
 impl Replicas {
+    /// None required yet. A `WAIT` takes at most half of the time of a command.
+    pub(crate) fn new(command_timeout: Duration) -> Self {
+        Self { required: Arc::default(), wait: WAIT_MAX.min(command_timeout / 2) }
+    }
+
     pub(crate) fn require(&self, count: usize) {
-        self.0.store(count, Ordering::Release);
+        self.required.store(count, Ordering::Release);
     }
 
     pub(crate) fn required(&self) -> usize {
-        self.0.load(Ordering::Acquire)
+        self.required.load(Ordering::Acquire)
     }
 
     /// Puts a `WAIT` behind commands, if replicas are required.
@@ -42,26 +50,32 @@ impl Replicas {
     pub(crate) fn wait_behind(&self, commands: &mut Vec<Command>) {
         let required = self.required();
         if required > 0 {
-            commands.push(Command::new("WAIT", [required as i64, WAIT.as_millis() as i64]));
+            commands.push(Command::new("WAIT", [required as i64, self.wait.as_millis() as i64]));
         }
     }
 
-    /// Takes the answer of that `WAIT` from the results.
+    /// Takes the answer of that `WAIT` from the results, and puts its failure in the place of every
+    /// success. What has failed by itself keeps its own error, which may say more.
     ///
-    /// # Errors
-    /// What was written is not confirmed. It must be written again as a whole: `WAIT` alone would
-    /// vouch for nothing on a new primary.
-    pub(crate) fn confirm(&self, results: &mut Vec<Result<Value, Error>>, sent: usize) -> Result<(), Error> {
+    /// What is not confirmed must be written again as a whole: `WAIT` alone would vouch for nothing on
+    /// a new primary.
+    pub(crate) fn confirm(&self, results: &mut Vec<Result<Value, Error>>, sent: usize) {
         if results.len() <= sent {
-            return Ok(());
+            return;
         }
-        let received = results.pop().unwrap_or_else(|| Ok(Value::Null))?.as_usize().unwrap_or_default();
         let required = self.required();
-        if received >= required {
-            return Ok(());
-        }
-        let details =
-            format!("{BEHIND} {received} of {required} replicas have received the write within {WAIT:?}");
-        Err(Error::new(ErrorKind::Unknown, details))
+        let error = match results.pop().unwrap_or(Ok(Value::Null)) {
+            Ok(received) if received.as_usize().unwrap_or_default() >= required => return,
+            Ok(received) => {
+                let received = received.as_usize().unwrap_or_default();
+                let wait = self.wait;
+                let details = format!(
+                    "{BEHIND} {received} of {required} replicas have received the write within {wait:?}"
+                );
+                Error::new(ErrorKind::Unknown, details)
+            }
+            Err(error) => error,
+        };
+        results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(error.clone()));
     }
 }

@@ -32,8 +32,8 @@ pub(crate) async fn append(
     attempted: &str,
     entries: Vec<Entry>,
     in_flight: &InFlight,
+    deadline: Instant,
 ) -> Result<Vec<Outcome>> {
-    let deadline = router.deadline();
     let permit = in_flight.take(&entries).map_err(|reason| error::unavailable(attempted, reason))?;
     let mut outcomes: Outcomes = vec![Err(commit::lost()); entries.len()];
     let mut pending: Vec<usize> = (0..entries.len()).collect();
@@ -119,9 +119,8 @@ async fn gathered(
         async move { (places, timeout_at(deadline, answer).await) }
     });
     for (places, answer) in join_all(answers).await {
-        let count = places.len();
-        let answer =
-            answer.ok().and_then(std::result::Result::ok).unwrap_or_else(|| vec![Err(commit::lost()); count]);
+        // Without an answer, what went wrong before says more than that time is up.
+        let Ok(Ok(answer)) = answer else { continue };
         for (place, outcome) in places.into_iter().zip(answer) {
             outcomes[place] = outcome;
         }

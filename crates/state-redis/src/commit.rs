@@ -98,10 +98,19 @@ pub(crate) fn start(
     for index in 0..count {
         let (links, queue, config) = (Arc::clone(links), Arc::clone(&queue), config.clone());
         committers.spawn(async move {
-            while let Some(commits) = gather(&mut *queue.lock().await, config.gather).await {
+            loop {
+                // The queue is free for the other one while this one sends.
+                let commits = {
+                    let mut queue = queue.lock().await;
+                    gather(&mut queue, config.gather).await
+                };
+                let Some(commits) = commits else { return };
                 let (entries, replies) = split(commits);
-                let link = any_connected(&links[..count], index);
-                let outcomes = config.append(link, &entries).await;
+                let mut outcomes = Vec::with_capacity(entries.len());
+                for entries in batches(&entries) {
+                    let link = any_connected(&links[..count], index);
+                    outcomes.extend(config.append(link, entries).await);
+                }
                 answer(outcomes, replies);
             }
         });
@@ -133,6 +142,23 @@ async fn gather(queue: &mut mpsc::UnboundedReceiver<Commit>, gather: Duration) -
     }
 }
 
+/// Cuts entries so that each part is sent, and answered, in the time of a command: a single request
+/// can be of any size.
+fn batches(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |(number, entry): &(usize, &Entry)| {
+            bytes += entry.packed.len();
+            *number < FRAGMENTS_PER_BATCH && (*number == 0 || bytes <= BYTES_PER_BATCH)
+        };
+        let count = rest.iter().enumerate().take_while(fits).count();
+        let (batch, after) = rest.split_at(count);
+        rest = after;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
 type Reply = (usize, oneshot::Sender<Vec<Result<Outcome, Error>>>, Arc<OwnedSemaphorePermit>);
 
 fn split(commits: Vec<Commit>) -> (Vec<Entry>, Vec<Reply>) {
@@ -160,9 +186,7 @@ impl Config {
         let (places, mut commands): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
         self.replicas.wait_behind(&mut commands);
         let mut results = link.send(commands).await;
-        if let Err(error) = self.replicas.confirm(&mut results, places.len()) {
-            return vec![Err(error); entries.len()];
-        }
+        self.replicas.confirm(&mut results, places.len());
         let mut outcomes = vec![Err(lost()); entries.len()];
         for (places, result) in places.into_iter().zip(results) {
             for (place, outcome) in places.iter().zip(read_outcomes(result, places.len())) {

@@ -42,7 +42,7 @@ impl Fault {
             "NOSCRIPT" => Self::NoScript,
             "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY" | "UNBLOCKED" => Self::Lost,
             BEHIND => Self::Behind,
-            "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY" => Self::Unable,
+            "LATE" | "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY" => Self::Unable,
             "NOPERM" | "NOAUTH" | "WRONGPASS" => Self::Denied,
             "WRONGTYPE" => Self::Permanent,
             _ => match error.kind() {

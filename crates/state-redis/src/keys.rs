@@ -8,7 +8,8 @@
 //! | `c:{T}:<tenant>/<id>` | HASH | one correlation: its fragments and what is folded from them (`field.rs`) | from the first write; covers its life twice, renewed when half is used | `append`, `set` |
 //! | `time:{T}` | ZSET | the bucket's correlations by last arrival, at most a second behind | a minute longer than that of any correlation in it | `append`, `set`, `cleanup` |
 //! | `due:{T}` | ZSET | the bucket's active correlations by the time to look at them next, never after they expire | likewise | `append`, `set`, `expire` |
-//! | `schema` | STRING | layout version and number of buckets | none: it says how to read all others | the first client |
+//! | `gone:{T}` | STRING | when something was removed last: a write for a `WAIT` to vouch for | one minute | `delete`, `cleanup` |
+//! | `schema` | STRING | layout version, number of buckets, replicas that every primary had at the first start | none: it says how to read all others | the first client |
 //!
 //! Members of the sorted sets are `<tenant>/<id>`. Scores are microseconds since 1970.
 
@@ -35,6 +36,7 @@ pub(crate) struct BucketKeys {
     correlation: String,
     pub(crate) time: Bytes,
     pub(crate) due: Bytes,
+    pub(crate) gone: Bytes,
 }
 
 impl Keys {
@@ -45,6 +47,7 @@ impl Keys {
                 correlation: format!("{prefix}c:{{{tag}}}:"),
                 time: format!("{prefix}time:{{{tag}}}").into(),
                 due: format!("{prefix}due:{{{tag}}}").into(),
+                gone: format!("{prefix}gone:{{{tag}}}").into(),
             })
             .collect();
         Self { schema: format!("{prefix}schema"), buckets }
@@ -146,7 +149,7 @@ mod tests {
         let bucket = keys.of(keys.bucket(&key));
         let name = bucket.correlation(&key);
         assert!(name.starts_with(b"staging:c:{"));
-        for name in [&name, &bucket.time, &bucket.due] {
+        for name in [&name, &bucket.time, &bucket.due, &bucket.gone] {
             assert_eq!(fred::util::redis_keyslot(name), bucket.slot);
         }
         assert_eq!(bucket.of_member(b"t/order=7/8"), name);

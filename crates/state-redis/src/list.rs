@@ -11,6 +11,7 @@ use fred::prelude::Value;
 use futures::future::try_join_all;
 use state_core::{CorrelationId, Cursor, Page, RangeQuery, Result, Summary};
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::{
     error,
@@ -148,7 +149,11 @@ impl Reader {
         let answers = router.call(ATTEMPTED, names.slot, reads, deadline).await?;
         let mut matches = Vec::new();
         for (id, fields) in ids.into_iter().zip(answers) {
-            matches.extend(summary(id, fields, now)?.filter(|summary| query.admits(summary)));
+            match summary(id, fields, now) {
+                Ok(summary) => matches.extend(summary.filter(|summary| query.admits(summary))),
+                // One that cannot be read must not hide the others.
+                Err(error) => warn!(error = &error as &dyn std::error::Error, "left out of a list"),
+            }
         }
         Ok((matches, examined))
     }

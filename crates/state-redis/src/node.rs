@@ -37,7 +37,9 @@ const COMMITTERS: usize = 2;
 pub(crate) struct Node {
     pub(crate) address: Address,
     links: Arc<[Link]>,
-    /// The first link for anything but gathered appends; all of them if there are few.
+    /// Links for writes that a `WAIT` follows, the first ones.
+    committing: usize,
+    /// The first link for all else; the first of all if there are few.
     first: usize,
     next: AtomicUsize,
     /// `None` once the node is closed. What is in the queue is bounded by the store.
@@ -66,10 +68,12 @@ impl Node {
         let links: Arc<[Link]> = links?.into();
         let (commits, queue) = mpsc::unbounded_channel();
         let committers = commit::start(&links, COMMITTERS.min(count), queue, config.commit.clone());
+        let committing = COMMITTERS.min(count);
         let first = if count > COMMITTERS { COMMITTERS } else { 0 };
         Ok(Self {
             address,
             links,
+            committing,
             first,
             next: AtomicUsize::new(0),
             commits: Mutex::new(Some(commits)),
@@ -95,29 +99,25 @@ impl Node {
         self.link().send(commands).await.into_iter().collect()
     }
 
-    /// Sends commands in one pipeline; answers one result for each.
-    ///
-    /// # Errors
-    /// Too few replicas have received them.
+    /// Sends commands in one pipeline; answers one result for each, and for none a success that too
+    /// few replicas have received.
     pub(crate) async fn send_each(
         &self,
         mut commands: Vec<Command>,
         confirm: Option<&Replicas>,
-    ) -> Result<Vec<Result<Value, Error>>, Error> {
+    ) -> Vec<Result<Value, Error>> {
+        let Some(replicas) = confirm else { return self.link().send(commands).await };
         let sent = commands.len();
-        if let Some(replicas) = confirm {
-            replicas.wait_behind(&mut commands);
-        }
-        let mut results = self.link().send(commands).await;
-        if let Some(replicas) = confirm {
-            replicas.confirm(&mut results, sent)?;
-        }
-        Ok(results)
+        replicas.wait_behind(&mut commands);
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut results = any_connected(&self.links[..self.committing], start).send(commands).await;
+        replicas.confirm(&mut results, sent);
+        results
     }
 
     /// Sends a command on a key of a slot that is being moved here.
     pub(crate) async fn ask(&self, command: Command, confirm: Option<&Replicas>) -> Result<Value, Error> {
-        let mut results = self.send_each(vec![Command::bare("ASKING"), command], confirm).await?;
+        let mut results = self.send_each(vec![Command::bare("ASKING"), command], confirm).await;
         results.pop().unwrap_or_else(|| Err(commit::lost()))
     }
 

@@ -39,6 +39,11 @@ impl Router {
         &self.servers
     }
 
+    /// How many replicas a write waits for.
+    pub(crate) fn replicas(&self) -> &Replicas {
+        &self.replicas
+    }
+
     /// By when an operation that begins now must have ended.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
@@ -142,7 +147,7 @@ impl Router {
                 format!("no server is known to have slot {slot}"),
             ));
         };
-        let results = node.send_each(commands.clone(), confirm).await?;
+        let results = node.send_each(commands.clone(), confirm).await;
         let mut answers = Vec::with_capacity(results.len());
         for (command, result) in commands.into_iter().zip(results) {
             answers.push(match result {

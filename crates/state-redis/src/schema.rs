@@ -26,7 +26,10 @@ pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> R
         let inspections = try_join_all(primaries.iter().map(|node| inspect(&attempted, node)));
         let replicas = inspections.await?.into_iter().min().unwrap_or_default();
         let schema = format!("{layout} replicas={replicas}");
-        call(Command::new("SET", [keys.schema(), schema.as_str(), "NX"])).await?;
+        // What later starts go by must not be lost with the server that wrote it.
+        router.replicas().require(replicas.min(1));
+        let set = vec![Command::new("SET", [keys.schema(), schema.as_str(), "NX"])];
+        router.write(&attempted, keys.schema_slot(), set, deadline).await?;
         found = call(read()).await?.pop().and_then(Value::into_string);
     }
     let found = found.unwrap_or_default();

@@ -50,3 +50,30 @@ pub(crate) static CLEANUP: LazyLock<Script> =
 pub(crate) fn all() -> [&'static Script; 6] {
     [&APPEND, &SET, &DELETE, &DUE, &EXPIRE, &CLEANUP]
 }
+
+#[cfg(test)]
+mod tests {
+    use testbed::{RedisServer, redis::Options};
+
+    use super::*;
+
+    /// A call can be stuck on its way until its caller has been told that it failed, and has gone on.
+    #[tokio::test]
+    async fn what_comes_too_late_changes_nothing() {
+        let server = RedisServer::start(Options::default()).await.unwrap();
+        let node = server.node();
+        let key = "c:{1}:/a";
+        node.command(&["HSET", key, "kept", "yes"]).await.unwrap();
+        let past = "1";
+        let delete = ["EVAL", &DELETE.text, "4", "time:{1}", "due:{1}", "gone:{1}", key, past];
+        let set = ["EVAL", &SET.text, "3", "time:{1}", "due:{1}", key];
+        let numbers = ["1", "1", "1", "0", "0", "0", "0", "-1", "-1", "", "{}", past];
+        for call in [delete.to_vec(), [&set[..], &numbers[..]].concat()] {
+            let answer = node.command(&call).await;
+            let said = answer.unwrap_or_else(|error| format!("{error:#}"));
+            assert!(said.contains("LATE"), "{said}");
+        }
+        assert_eq!(node.command(&["HGET", key, "kept"]).await.unwrap().trim(), "yes");
+        assert_eq!(node.command(&["DBSIZE"]).await.unwrap().trim(), "1");
+    }
+}

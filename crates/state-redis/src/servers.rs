@@ -199,6 +199,8 @@ impl Servers {
 
 impl Shared {
     async fn look_when_wanted(self: Arc<Self>) {
+        // Closing waits for a server that may hang; looking must not.
+        let mut closing = JoinSet::new();
         loop {
             self.wanted.notified().await;
             let look = self.look().await;
@@ -210,8 +212,10 @@ impl Shared {
                 look.number += 1;
                 look.failure = failure;
             });
-            // Only now: a server that hangs is not quick to answer what is queued for it.
-            join_all(left.iter().map(|node| node.close())).await;
+            for node in left {
+                closing.spawn(async move { node.close().await });
+            }
+            while closing.try_join_next().is_some() {}
             sleep(LOOK_DELAY).await;
         }
     }
@@ -318,25 +322,32 @@ impl Shared {
     }
 }
 
-/// The first success; without one the failure that stays, or else the last one.
+/// The first slot map that covers all slots, or else the one that covers most. Without any, the
+/// failure: one that stays only if every server says so.
 async fn first(
     asked: impl Iterator<Item = impl Future<Output = Result<Topology, Failure>>>,
 ) -> Result<Topology, Failure> {
     let mut asked: FuturesUnordered<_> = asked.collect();
-    let mut failure = Failure::passing("no server is known".into());
+    let mut best: Option<Topology> = None;
+    let mut failure: Option<Failure> = None;
     while let Some(answer) = asked.next().await {
         match answer {
-            Ok(topology) => return Ok(topology),
-            Err(next) if next.is_misconfigured || !failure.is_misconfigured => failure = next,
+            Ok(topology) if topology.slots() == usize::from(SLOTS) => return Ok(topology),
+            Ok(topology) if best.as_ref().is_none_or(|best| best.slots() < topology.slots()) => {
+                best = Some(topology)
+            }
+            Ok(_) => {}
+            Err(next) if failure.as_ref().is_none_or(|failure| failure.is_misconfigured) => {
+                failure = Some(next)
+            }
             Err(_) => {}
         }
     }
-    Err(failure)
+    best.ok_or_else(|| failure.unwrap_or_else(|| Failure::passing("no server is known".into())))
 }
 
 /// Reads a slot map. One without slots is that of a server that was reset or has not joined yet.
 fn read(answer: Value, asked: &Address) -> Result<Topology, Failure> {
-    let topology = Topology::parse(answer, asked);
-    let topology = topology.filter(|topology| (0..SLOTS).any(|slot| topology.primary(slot).is_some()));
+    let topology = Topology::parse(answer, asked).filter(|topology| topology.slots() > 0);
     topology.ok_or_else(|| Failure::passing(format!("the cluster of {asked} has no slots yet")))
 }

@@ -1,6 +1,6 @@
 //! The contract on Redis: each operation as the calls it makes.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, timeout_at},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     acknowledge::Replicas,
@@ -65,7 +65,7 @@ impl RedisStateManager {
             limits: settings.limits,
             ttl: settings.ttl,
             index_lag: list::INDEX_LAG,
-            replicas: Replicas::default(),
+            replicas: Replicas::new(config.attempt_timeout()),
         };
         let node_config = NodeConfig {
             fred: seeds.fred.clone(),
@@ -103,6 +103,10 @@ impl RedisStateManager {
                 Acknowledge::Replicated => 1,
                 Acknowledge::AllReplicas => at_first_start.max(1),
             };
+            if required == 0 && self.acknowledge == Acknowledge::Auto && self.router.servers().are_clustered()
+            {
+                warn!("a primary had no replica at the first start: its death can lose acknowledged state");
+            }
             info!(replicas = required, level = ?self.acknowledge, "writes are confirmed by primary and replicas");
             self.append.replicas.require(required);
             Ok(())
@@ -134,10 +138,13 @@ impl RedisStateManager {
         [names.time.clone(), names.due.clone()].into_iter().chain(correlations).collect()
     }
 
-    fn key_of(&self, key: &CorrelationKey) -> (Bucket, Vec<Bytes>) {
-        let bucket = self.keys.bucket(key);
-        let names = self.keys.of(bucket);
-        (bucket, vec![names.time.clone(), names.due.clone(), names.correlation(key)])
+    /// The last moment, by the clock of the store, at which a call of this operation may be done. One
+    /// that was stuck must not undo what came after its caller was told that it failed.
+    async fn not_after(&self, attempted: &str, slot: u16, deadline: Instant) -> Result<Value> {
+        let answers = self.router.call(attempted, slot, vec![Command::bare("TIME")], deadline).await?;
+        let (now, _) = list::read_time_and(answers)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        Ok(Value::from(now + left.as_micros() as i64))
     }
 
     /// Asks all buckets at once.
@@ -177,6 +184,7 @@ fn read_count(attempted: &str, answers: &[Value]) -> Result<u64> {
 impl StateManager for RedisStateManager {
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Outcome>> {
         let attempted = format!("append {} fragments", batch.len());
+        let deadline = self.router.deadline();
         self.open(&attempted).await?;
         let bytes: usize = batch.iter().map(|append| append.fragment.payload().len()).sum();
         let keys = Arc::clone(&self.keys);
@@ -187,7 +195,7 @@ impl StateManager for RedisStateManager {
         } else {
             pack()
         };
-        append::append(&self.router, &self.append, &attempted, entries, &self.in_flight).await
+        append::append(&self.router, &self.append, &attempted, entries, &self.in_flight, deadline).await
     }
 
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
@@ -212,10 +220,10 @@ impl StateManager for RedisStateManager {
         let ttl = self.settings.admit(key, &entry, ttl)?;
         let mut counts = Counts::default();
         let mut labels = String::new();
-        let mut fragments = HashMap::new();
+        let mut known = HashSet::new();
         let mut packed = Vec::new();
         for fragment in entry.fragments() {
-            if fragments.insert(fragment.id(), ()).is_none() {
+            if known.insert(fragment.id()) {
                 counts.absorb(fragment);
                 field::add_labels(&mut labels, fragment);
                 packed.push(Value::Bytes(Bytes::copy_from_slice(fragment.id().bytes())));
@@ -227,19 +235,24 @@ impl StateManager for RedisStateManager {
         let mut arguments: Vec<Value> = numbers.map(Value::from).collect();
         arguments.push(labels.into());
         arguments.push(field::write_overrides(&entry.overrides()).into());
+        let (deadline, names) = (self.router.deadline(), self.keys.of(self.keys.bucket(key)));
+        let slot = names.slot;
+        arguments.push(self.not_after(&attempted, slot, deadline).await?);
         arguments.extend(packed);
-        let (bucket, keys) = self.key_of(key);
+        let keys = vec![names.time.clone(), names.due.clone(), names.correlation(key)];
         let command = script::SET.call(keys, arguments);
-        let slot = self.keys.of(bucket).slot;
-        self.router.write(&attempted, slot, vec![command], self.router.deadline()).await.map(drop)
+        self.router.write(&attempted, slot, vec![command], deadline).await.map(drop)
     }
 
     async fn delete_correlation(&self, key: &CorrelationKey) -> Result<bool> {
         let attempted = format!("delete correlation {key}");
         self.open(&attempted).await?;
-        let (bucket, keys) = self.key_of(key);
-        let command = script::DELETE.call(keys, []);
-        Ok(self.remove(&attempted, bucket, command, self.router.deadline()).await? == 1)
+        let (deadline, bucket) = (self.router.deadline(), self.keys.bucket(key));
+        let names = self.keys.of(bucket);
+        let not_after = self.not_after(&attempted, names.slot, deadline).await?;
+        let keys = vec![names.time.clone(), names.due.clone(), names.gone.clone(), names.correlation(key)];
+        let command = script::DELETE.call(keys, [not_after]);
+        Ok(self.remove(&attempted, bucket, command, deadline).await? == 1)
     }
 
     async fn get_correlations_by_time_range(&self, query: &RangeQuery) -> Result<Page> {
@@ -265,7 +278,9 @@ impl StateManager for RedisStateManager {
                 let members = answers.pop().map(Value::into_array).unwrap_or_default();
                 let members: Vec<Bytes> = members.into_iter().filter_map(Value::into_bytes).collect();
                 if !members.is_empty() {
-                    let command = script::CLEANUP.call(self.keys_of(bucket, &members), [Value::from(cutoff)]);
+                    let mut keys = self.keys_of(bucket, &members);
+                    keys.insert(2, names.gone.clone());
+                    let command = script::CLEANUP.call(keys, [Value::from(cutoff)]);
                     removed += self.remove(&attempted, bucket, command, deadline).await?;
                 }
                 if members.len() < REMOVED_PER_CALL {

@@ -40,6 +40,11 @@ impl Topology {
         range.map(|(_, _, primary)| primary)
     }
 
+    /// How many slots have a primary.
+    pub(crate) fn slots(&self) -> usize {
+        self.ranges.iter().map(|(first, last, _)| usize::from(last.saturating_sub(*first)) + 1).sum()
+    }
+
     /// Every primary once.
     pub(crate) fn primaries(&self) -> Vec<&Address> {
         let mut primaries: Vec<_> = self.ranges.iter().map(|(_, _, primary)| primary).collect();

@@ -384,3 +384,36 @@ async fn a_broken_correlation_spoils_no_other() {
     }
     assert_eq!(store.get_correlation_count().await.unwrap(), u64::from(CORRELATIONS) - 2);
 }
+
+/// A server that stalls for a moment under load must not be kept busy with its own reconnects.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_is_over_when_the_server_is_back() {
+    let server = RedisServer::start(Options::default()).await.unwrap();
+    let config = Config { url: server.url(), ..Config::default() };
+    let store = Arc::new(RedisStateManager::new(&config, Settings::default()).unwrap());
+    append_round(&store, 0).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut readers = JoinSet::new();
+    for number in 0..64 {
+        let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+        readers.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                if let Err(error) = store.get_correlation(&key(number)).await {
+                    assert!(error.is_retryable(), "{error:?}");
+                }
+            }
+        });
+    }
+    server.node().process().pause().unwrap();
+    // Longer than a command may take, so that every reader finds its connection silent.
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    server.node().process().resume().unwrap();
+    eventually("all reads are answered at once", HEALED, async || {
+        let reads = (0..CORRELATIONS).map(async |number| store.get_correlation(&key(number)).await.is_ok());
+        join_all(reads).await.into_iter().all(|answered| answered)
+    })
+    .await
+    .unwrap();
+    stop.store(true, Ordering::Relaxed);
+    readers.join_all().await;
+}

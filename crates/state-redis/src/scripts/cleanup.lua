@@ -1,14 +1,13 @@
 -- Removes those of the given correlations whose last arrival is before a cut-off; puts the others where they belong.
--- KEYS: time, due, then each correlation. ARGV: the cut-off in microseconds.
+-- KEYS: time, due, gone, then each correlation. ARGV: the cut-off in microseconds.
 -- Returns how many living ones it removed.
 -- Atomic because an arrival between the look and the removal must not be lost.
 
 local now, cutoff = clock(), tonumber(ARGV[1])
 local removed = 0
-for k = 3, #KEYS do
+for k = 4, #KEYS do
   local key = KEYS[k]
-  local meta = redis.call('HGET', key, 'm')
-  local c = meta and read_meta(meta)
+  local c = meta_of(key)
   if c and c.expires > now and c.last_updated >= cutoff then
     c.indexed = c.last_updated
     redis.call('HSET', key, 'm', write_meta(c))
@@ -22,4 +21,5 @@ for k = 3, #KEYS do
     end
   end
 end
+mark_removal(KEYS[3])
 return removed

@@ -1,4 +1,4 @@
--- Frees those of the given correlations that have expired; puts the others back to when they will.
+-- Frees those of the given correlations that have expired, or cannot be read; puts the others back to when they will.
 -- KEYS: time, due, then each correlation.
 -- Returns how many it freed.
 -- Atomic because an arrival between the look and the removal must not be lost.
@@ -7,10 +7,9 @@ local now = clock()
 local freed = 0
 for k = 3, #KEYS do
   local key = KEYS[k]
-  local meta = redis.call('HGET', key, 'm')
-  local expires = meta and read_meta(meta).expires or 0
-  if expires > now then
-    redis.call('ZADD', KEYS[2], expires, member(key))
+  local c = meta_of(key)
+  if c and c.expires > now then
+    redis.call('ZADD', KEYS[2], c.expires, member(key))
   else
     redis.call('UNLINK', key)
     redis.call('ZREM', KEYS[2], member(key))
