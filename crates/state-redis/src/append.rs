@@ -48,9 +48,7 @@ pub(crate) async fn append(
         if Instant::now() + RETRY_DELAY >= deadline {
             return Err(router.error(attempted, slot, &error));
         }
-        if Fault::of(&error) != Fault::NoScript {
-            sleep(RETRY_DELAY).await;
-        }
+        sleep(RETRY_DELAY).await;
     }
     outcomes
         .into_iter()

@@ -12,7 +12,8 @@ pub struct Config {
     /// `redis-cluster://host:port?node=host:port&node=host:port` for a cluster, of which any node
     /// leads to the others. `rediss://` and `rediss-cluster://` use TLS.
     pub url: String,
-    /// Most connections that this process opens, over all servers. Default 50.
+    /// Most connections that this process keeps, over all servers; at least one for each, at most
+    /// four are used. Default 50.
     pub max_connections: usize,
     /// Put before every key, so that several deployments may share a Redis. Default empty.
     pub key_prefix: String,

@@ -121,7 +121,8 @@ impl Router {
             Fault::Unable | Fault::Denied | Fault::Permanent => Err(self.error(attempted, slot, error)),
             Fault::Ask(_) | Fault::TryAgain | Fault::Behind => Ok(()),
             Fault::NoScript => {
-                // Whoever has forgotten them says so; if loading fails, the repeated call says why.
+                // All are asked: which of them has forgotten is not worth telling apart. If loading
+                // fails, the repeated call finds no script again.
                 let primaries = self.servers.primaries();
                 let loads = join_all(primaries.iter().map(|node| node.load_scripts()));
                 let _ = timeout_at(deadline, loads).await;

@@ -36,7 +36,8 @@ use crate::{
     topology::Topology,
 };
 
-/// How long one server may take to tell the slot map; the others are asked at the same time.
+/// How long a server that is known may take to tell the slot map; the others are asked at the same
+/// time. Those of the URL take a connection first, and as long as that and a command may.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// Least time between two looks.
 const LOOK_DELAY: Duration = Duration::from_millis(50);
