@@ -75,7 +75,7 @@ pub struct CorrelationConfig {
 
 impl Default for CorrelationConfig {
     fn default() -> Self {
-        let Settings { ttl, limits: Limits { spans_max, bytes_max } } = Settings::default();
+        let Settings { ttl, limits: Limits { spans_max, bytes_max }, .. } = Settings::default();
         Self { ttl_seconds: ttl.as_secs(), keys: Vec::new(), spans_max, bytes_max }
     }
 }
@@ -177,7 +177,8 @@ impl Config {
     /// What every backend is told.
     pub fn settings(&self) -> Settings {
         let CorrelationConfig { ttl_seconds, spans_max, bytes_max, .. } = self.correlation;
-        Settings { ttl: Duration::from_secs(ttl_seconds), limits: Limits { spans_max, bytes_max } }
+        let (ttl, limits) = (Duration::from_secs(ttl_seconds), Limits { spans_max, bytes_max });
+        Settings { ttl, limits, ..Settings::default() }
     }
 
     /// What the memory backend is told.

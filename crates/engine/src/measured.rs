@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metrics::{counter, histogram};
 use state_core::{
-    Append, Backend, CorrelationEntry, CorrelationKey, Outcome, Page, RangeQuery, Result, StateManager,
+    Append, Backend, Claim, CorrelationEntry, CorrelationKey, Event, EventId, Finish, Finished, Outcome,
+    Page, RangeQuery, Release, Result, StateManager,
 };
 use tokio::time::Instant;
 
@@ -57,6 +58,26 @@ impl StateManager for Measured {
 
     async fn delete_correlation(&self, key: &CorrelationKey) -> Result<bool> {
         self.measure("delete_correlation", self.store.delete_correlation(key)).await
+    }
+
+    async fn claim_due(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
+        self.measure("claim_due", self.store.claim_due(max, lease)).await
+    }
+
+    async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>> {
+        self.measure("finish", self.store.finish(finishes)).await
+    }
+
+    async fn release(&self, releases: Vec<Release>) -> Result<()> {
+        self.measure("release", self.store.release(releases)).await
+    }
+
+    async fn get_events(&self, max: usize) -> Result<Vec<Event>> {
+        self.measure("get_events", self.store.get_events(max)).await
+    }
+
+    async fn remove_events(&self, events: &[EventId]) -> Result<u64> {
+        self.measure("remove_events", self.store.remove_events(events)).await
     }
 
     async fn get_correlations_by_time_range(&self, query: &RangeQuery) -> Result<Page> {

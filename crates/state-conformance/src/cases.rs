@@ -4,6 +4,7 @@ mod append;
 mod cleanup;
 mod entry;
 mod expiry;
+mod lifecycle;
 mod limits;
 mod list;
 mod model;
@@ -101,6 +102,32 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
             cleanup_reaches_every_tenant
             a_second_cleanup_finds_nothing
             what_arrives_after_a_cleanup_starts_anew;
+        lifecycle:
+            a_quiet_correlation_is_claimed_with_its_content
+            a_correlation_that_is_not_quiet_is_not_due
+            a_correlation_is_due_once_it_is_quiet
+            an_old_correlation_is_due_although_it_grows
+            a_full_correlation_is_due_at_once
+            what_is_claimed_is_nobody_elses
+            claims_are_at_most_what_was_asked_for
+            a_claim_ends_with_its_lease
+            finishing_puts_one_event_into_the_outbox
+            a_closed_correlation_stays_and_is_not_due
+            finishing_again_answers_the_same_and_tells_nothing_twice
+            what_has_changed_is_looked_at_again
+            a_duplicate_does_not_change_what_is_claimed
+            what_is_gone_cannot_be_finished
+            a_late_fragment_opens_the_next_generation
+            a_late_duplicate_opens_nothing
+            what_came_again_in_other_batches_is_not_told_again
+            a_repeated_finish_leaves_the_next_generation_open
+            a_released_correlation_is_due_when_it_was_said
+            releasing_what_has_grown_does_not_put_it_off
+            a_removed_event_is_gone
+            events_go_with_their_correlation
+            what_was_set_is_closed_like_any_other
+            an_expired_correlation_is_not_claimed
+            claimers_share_the_work_and_none_is_done_twice;
         model:
             random_steps_do_what_the_model_does;
         store:

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use state_core::{
-    Append, CorrelationEntry, CorrelationId, CorrelationKey, Cursor, Facts, Fragment, Origin, Outcome,
-    Overrides, RangeQuery, Root, Signal, StateManager, Summary,
+    Append, CorrelationEntry, CorrelationId, CorrelationKey, Cursor, Facts, Fragment, Identity, Origin,
+    Outcome, Overrides, RangeQuery, Root, Signal, StateManager, Summary,
 };
 
 /// A time in microseconds since 2020-09-13; the cases compare times, they do not read a clock.
@@ -57,6 +57,11 @@ fn build(signal: Signal, seed: u32, items: u32) -> Fragment {
 /// A fragment of one span with this payload and no facts.
 pub(crate) fn with_payload(payload: impl Into<Bytes>) -> Fragment {
     Fragment::new(Signal::Traces, payload.into(), vec![[1; 16]], Facts::default())
+}
+
+/// A fragment with this payload, these identities and no facts.
+pub(crate) fn with_identities(signal: Signal, payload: &'static str, identities: Vec<Identity>) -> Fragment {
+    Fragment::new(signal, Bytes::from_static(payload.as_bytes()), identities, Facts::default())
 }
 
 /// An entry that arrived at a time, with a fragment of its own.

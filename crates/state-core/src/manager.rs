@@ -5,7 +5,10 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{CorrelationEntry, CorrelationId, CorrelationKey, Fragment, Result, Summary, Tenant};
+use crate::{
+    Claim, CorrelationEntry, CorrelationId, CorrelationKey, Event, EventId, Finish, Finished, Fragment,
+    Release, Result, Summary, Tenant,
+};
 
 /// Shared state of correlations.
 ///
@@ -49,6 +52,33 @@ pub trait StateManager: fmt::Debug + Send + Sync + 'static {
 
     /// Removes a correlation; answers whether it was there. What arrives later starts anew.
     async fn delete_correlation(&self, key: &CorrelationKey) -> Result<bool>;
+
+    /// Takes correlations that are due, at most `max`: those quiet for
+    /// [`Settings::grace`](crate::Settings::grace), older than
+    /// [`Settings::age_max`](crate::Settings::age_max), or full.
+    ///
+    /// Each is the caller's for `lease`, by the store's clock; then it is due again. Work per call is
+    /// bounded: fewer than `max`, even none, may come although more are due.
+    async fn claim_due(&self, max: usize, lease: Duration) -> Result<Vec<Claim>>;
+
+    /// Closes claimed correlations; answers one [`Finished`] for each, in their order, once the store
+    /// has confirmed all of them.
+    ///
+    /// Closing a correlation and putting its event into the outbox are one atomic step. Of all claims
+    /// of a generation at most one finishes it. After an error any of them may be closed; repeating
+    /// the call answers what has become of them. A later fragment with anything new opens the next
+    /// generation.
+    async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>>;
+
+    /// Gives claims back. Those that are somebody else's by now are left alone.
+    async fn release(&self, releases: Vec<Release>) -> Result<()>;
+
+    /// Reads events from the outbox, at most `max`, the oldest of each part of the store first. They
+    /// stay until they are removed or their correlation is gone.
+    async fn get_events(&self, max: usize) -> Result<Vec<Event>>;
+
+    /// Removes events from the outbox; answers how many were there.
+    async fn remove_events(&self, events: &[EventId]) -> Result<u64>;
 
     /// Lists correlations of a tenant by the time of their last arrival, newest first.
     ///

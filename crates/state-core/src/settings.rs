@@ -36,11 +36,21 @@ pub struct Settings {
     pub ttl: Duration,
     /// Bounds of one correlation.
     pub limits: Limits,
+    /// How long nothing must have arrived until a correlation is due. Default 2 s.
+    pub grace: Duration,
+    /// Age at which a generation is due although more keeps arriving. Less than the TTL, so that it is
+    /// closed before it is gone. Default 5 minutes.
+    pub age_max: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { ttl: Duration::from_secs(3600), limits: Limits::default() }
+        Self {
+            ttl: Duration::from_secs(3600),
+            limits: Limits::default(),
+            grace: Duration::from_secs(2),
+            age_max: Duration::from_secs(300),
+        }
     }
 }
 

@@ -22,6 +22,11 @@ impl Budget {
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
     }
 
+    /// Takes bytes even if they are not there: of what cannot be refused any more.
+    pub(crate) fn exceed(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::AcqRel);
+    }
+
     /// Gives bytes back that were taken before.
     pub(crate) fn release(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::AcqRel);

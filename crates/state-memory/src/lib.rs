@@ -3,6 +3,8 @@
 //! What is kept ends with the process. For more than one replica use a shared store.
 
 mod budget;
+mod life;
+mod list;
 mod shard;
 mod stored;
 
@@ -12,7 +14,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,16 +25,16 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use shard::{Removed, Shard};
 use state_core::{
-    Append, Backend, CorrelationEntry, CorrelationKey, Cursor, Error, Outcome, Page, RangeQuery, Result,
-    Settings, StateManager, Summary,
+    Append, Backend, Claim, CorrelationEntry, CorrelationKey, Error, Event, EventId, Finish, Finished,
+    Outcome, Page, RangeQuery, Release, Result, Settings, StateManager,
 };
 use stored::Stored;
 
 /// Parts of the state that are locked apart from each other. More than a machine has cores; a list
 /// reads all of them.
 const SHARDS: usize = 16;
-/// Most correlations that one page of a list looks at in each shard, matching or not.
-const EXAMINED_MAX: usize = 10_000;
+/// Correlations that one shard gives to a claim before the next shard has its turn: its lock is held meanwhile.
+const CLAIMED_PER_SHARD: usize = 64;
 
 /// Settings of the memory backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,8 @@ struct State {
     budget: Budget,
     clock: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     hasher: RandomState,
+    /// Which shard gives claims first, next time.
+    turn: AtomicUsize,
     shards: [Mutex<Shard>; SHARDS],
 }
 
@@ -84,6 +88,7 @@ impl InMemoryStateManager {
             budget: Budget::new(config.bytes_max),
             clock: Box::new(clock),
             hasher: RandomState::new(),
+            turn: AtomicUsize::new(0),
             shards,
         };
         Self { state: Arc::new(state), closed: Arc::default() }
@@ -179,7 +184,7 @@ impl StateManager for InMemoryStateManager {
         let state = self.open(|| format!("set correlation {key}"))?;
         let ttl = state.settings.admit(key, &entry, ttl)?;
         let now = state.now();
-        let stored = Stored::of(entry, ttl, now);
+        let stored = Stored::of(entry, ttl, now, &state.settings);
         state.reserve(stored.bytes, now, || format!("set correlation {key}"))?;
         let freed = state.shard(key).lock().replace(key.clone(), stored, now);
         state.budget.release(freed);
@@ -192,11 +197,68 @@ impl StateManager for InMemoryStateManager {
         Ok(state.release(removed) == 1)
     }
 
+    async fn claim_due(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
+        let state = self.open(|| "claim correlations".to_owned())?;
+        let now = state.now();
+        let mut claims = Vec::new();
+        // Begins with another shard each time, so that a busy one does not keep others waiting.
+        let first = state.turn.fetch_add(1, Ordering::Relaxed);
+        for step in 0..SHARDS {
+            let shard = &state.shards[(first + step) % SHARDS];
+            let max = CLAIMED_PER_SHARD.min(max - claims.len());
+            claims.extend(shard.lock().claim_due(max, lease, now, &state.settings));
+        }
+        Ok(claims)
+    }
+
+    async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>> {
+        let state = self.open(|| format!("finish {} correlations", finishes.len()))?;
+        let now = state.now();
+        let finish = |finish: Finish| {
+            let (finished, bytes) =
+                state.shard(&finish.ticket.key).lock().finish(finish, now, &state.settings);
+            state.budget.exceed(bytes);
+            finished
+        };
+        Ok(finishes.into_iter().map(finish).collect())
+    }
+
+    async fn release(&self, releases: Vec<Release>) -> Result<()> {
+        let state = self.open(|| format!("release {} correlations", releases.len()))?;
+        let now = state.now();
+        for release in releases {
+            state.shard(&release.ticket.key).lock().release(&release, now, state.settings.grace);
+        }
+        Ok(())
+    }
+
+    async fn get_events(&self, max: usize) -> Result<Vec<Event>> {
+        let state = self.open(|| "read events".to_owned())?;
+        let now = state.now();
+        let mut events = Vec::new();
+        for shard in &state.shards {
+            let max = max - events.len();
+            events.extend(shard.lock().events(max, now));
+        }
+        Ok(events)
+    }
+
+    async fn remove_events(&self, events: &[EventId]) -> Result<u64> {
+        let state = self.open(|| format!("remove {} events", events.len()))?;
+        let now = state.now();
+        let remove = |event: &EventId| {
+            let (was_there, bytes) = state.shard(&event.key).lock().remove_event(event, now);
+            state.budget.release(bytes);
+            u64::from(was_there)
+        };
+        Ok(events.iter().map(remove).sum())
+    }
+
     async fn get_correlations_by_time_range(&self, query: &RangeQuery) -> Result<Page> {
         let state = self.open(|| "list correlations".to_owned())?;
         let now = state.now();
-        let parts = state.shards.iter().map(|shard| shard.lock().list(query, now, EXAMINED_MAX));
-        Ok(merge(parts.collect(), query.limit))
+        let shards: Vec<_> = state.shards.iter().map(Mutex::lock).collect();
+        Ok(list::page(&shards, query, now))
     }
 
     async fn cleanup_old_correlations(&self, cutoff: DateTime<Utc>) -> Result<u64> {
@@ -228,29 +290,4 @@ impl StateManager for InMemoryStateManager {
         self.closed.store(true, Ordering::Release);
         Ok(())
     }
-}
-
-/// What one shard has for a page.
-#[derive(Default)]
-struct Part {
-    matches: Vec<Summary>,
-    /// The last place looked at, if there may be more behind it.
-    stopped: Option<Cursor>,
-}
-
-fn merge(parts: Vec<Part>, limit: usize) -> Page {
-    // What lies behind the place where any shard stopped is not known well enough for this page.
-    let border = parts.iter().filter_map(|part| part.stopped.clone()).min();
-    let mut correlations: Vec<Summary> = parts.into_iter().flat_map(|part| part.matches).collect();
-    correlations.sort_by_cached_key(Cursor::of);
-    if let Some(border) = &border {
-        correlations.retain(|summary| Cursor::of(summary) <= *border);
-    }
-    let next = if correlations.len() > limit {
-        correlations.truncate(limit);
-        correlations.last().map(Cursor::of)
-    } else {
-        border
-    };
-    Page { correlations, next }
 }

@@ -1,4 +1,7 @@
-//! A part of the state that is locked as one: correlations, and their order by time and by expiry.
+//! A part of the state that is locked as one: correlations, and their order by time, by expiry and
+//! by when they are due.
+
+mod closing;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -6,10 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, Utc};
-use state_core::{CorrelationKey, Cursor, Fragment, Outcome, RangeQuery, Settings, Tenant};
+use chrono::{DateTime, TimeDelta, Utc};
+use state_core::{CorrelationId, CorrelationKey, Cursor, Fragment, Outcome, Settings, Tenant};
 
-use crate::{Part, stored::Stored};
+use crate::stored::Stored;
+
+/// How far the place in the list may lag behind the last arrival: the fragments of a burst move it once.
+pub(crate) const LISTED_LAG: TimeDelta = TimeDelta::milliseconds(10);
 
 /// What an append has come to.
 #[derive(Debug)]
@@ -43,8 +49,14 @@ pub(crate) struct Shard {
     /// Each tenant's correlations, newest arrival first.
     listed: HashMap<Tenant, BTreeSet<Cursor>>,
     /// All correlations by the time to look whether they have expired.
-    due: BTreeSet<(DateTime<Utc>, Arc<CorrelationKey>)>,
+    expiring: Index,
+    /// Those that are not closed by the time to look whether they are due.
+    due: Index,
+    /// Those with an event that has not been removed, by when it was closed.
+    outbox: Index,
 }
+
+type Index = BTreeSet<(DateTime<Utc>, Arc<CorrelationKey>)>;
 
 impl Shard {
     /// Adds a fragment.
@@ -58,23 +70,46 @@ impl Shard {
         if let Some(stored) = self.correlations.get_mut(&key)
             && stored.expires > now
         {
-            let (before, bytes) = (stored.last_updated, stored.bytes);
-            let outcome = stored.append(fragment, now, &settings.limits);
-            let (after, taken) = (stored.last_updated, stored.bytes - bytes);
-            if after != before {
-                let listed = self.listed.entry(key.tenant).or_default();
-                listed.remove(&Cursor { last_updated: before, correlation_id: Some(key.id.clone()) });
-                listed.insert(Cursor { last_updated: after, correlation_id: Some(key.id) });
+            let (look, bytes) = (stored.life.look, stored.bytes);
+            let outcome = stored.append(fragment, now, settings);
+            let taken = stored.bytes - bytes;
+            if stored.life.look != look || stored.last_updated - stored.listed > LISTED_LAG {
+                self.reorder(key, look);
             }
             return Appended { outcome, taken, freed: 0 };
         }
-        let mut stored = Stored::new(settings.ttl, now);
-        let outcome = stored.append(fragment, now, &settings.limits);
+        let mut stored = Stored::new(settings.ttl, now, settings);
+        let outcome = stored.append(fragment, now, settings);
         if outcome != Outcome::Added {
             return Appended { outcome, taken: 0, freed: 0 };
         }
         let taken = stored.bytes;
         Appended { outcome, taken, freed: self.replace(key, stored, now) }
+    }
+
+    /// Puts a correlation to its new places in the list and among the due, where its look was at `before`.
+    fn reorder(&mut self, key: CorrelationKey, before: Option<DateTime<Utc>>) {
+        let Some((shared, _)) = self.correlations.get_key_value(&key) else { return };
+        let shared = Arc::clone(shared);
+        let Some(stored) = self.correlations.get_mut(&key) else { return };
+        let (look, listed) = (stored.life.look, stored.listed);
+        stored.listed = stored.last_updated;
+        let (tenant, correlation_id) = (key.tenant, Some(key.id));
+        if stored.listed != listed {
+            let places = self.listed.entry(tenant).or_default();
+            let mut place = Cursor { last_updated: listed, correlation_id };
+            places.remove(&place);
+            place.last_updated = stored.listed;
+            places.insert(place);
+        }
+        if look != before {
+            if let Some(before) = before {
+                self.due.remove(&(before, Arc::clone(&shared)));
+            }
+            if let Some(look) = look {
+                self.due.insert((look, shared));
+            }
+        }
     }
 
     pub(crate) fn get(&self, key: &CorrelationKey, now: DateTime<Utc>) -> Option<&Stored> {
@@ -84,10 +119,13 @@ impl Shard {
     /// Puts a correlation in the place of what is there; answers how many bytes that has freed.
     pub(crate) fn replace(&mut self, key: CorrelationKey, stored: Stored, now: DateTime<Utc>) -> u64 {
         let removed = self.remove(&key, now);
-        let place = Cursor { last_updated: stored.last_updated, correlation_id: Some(key.id.clone()) };
+        let place = Cursor { last_updated: stored.listed, correlation_id: Some(key.id.clone()) };
         self.listed.entry(key.tenant.clone()).or_default().insert(place);
         let key = Arc::new(key);
-        self.due.insert((stored.due, Arc::clone(&key)));
+        self.expiring.insert((stored.expiring, Arc::clone(&key)));
+        if let Some(look) = stored.life.look {
+            self.due.insert((look, Arc::clone(&key)));
+        }
         self.correlations.insert(key, stored);
         removed.bytes
     }
@@ -95,39 +133,43 @@ impl Shard {
     /// Frees a correlation.
     pub(crate) fn remove(&mut self, key: &CorrelationKey, now: DateTime<Utc>) -> Removed {
         let Some((key, stored)) = self.correlations.remove_entry(key) else { return Removed::default() };
-        let place = Cursor { last_updated: stored.last_updated, correlation_id: Some(key.id.clone()) };
+        let place = Cursor { last_updated: stored.listed, correlation_id: Some(key.id.clone()) };
         if let Some(listed) = self.listed.get_mut(&key.tenant) {
             listed.remove(&place);
             if listed.is_empty() {
                 self.listed.remove(&key.tenant);
             }
         }
-        self.due.remove(&(stored.due, key));
+        self.expiring.remove(&(stored.expiring, Arc::clone(&key)));
+        if let Some(look) = stored.life.look {
+            self.due.remove(&(look, Arc::clone(&key)));
+        }
+        if let Some(record) = stored.life.events.first() {
+            self.outbox.remove(&(record.closed, key));
+        }
         Removed { correlations: u64::from(stored.expires > now), bytes: stored.bytes }
     }
 
-    pub(crate) fn list(&self, query: &RangeQuery, now: DateTime<Utc>, examined_max: usize) -> Part {
-        let Some(listed) = self.listed.get(&query.tenant) else { return Part::default() };
-        let start = query.after.clone().max(query.to.map(Cursor::before));
-        let start = start.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut part = Part::default();
-        for (number, place) in listed.range((start, Bound::Unbounded)).enumerate() {
-            if query.from.is_some_and(|from| place.last_updated < from) {
-                break;
-            }
-            let Some(id) = place.correlation_id.clone() else { continue };
-            let key = CorrelationKey { tenant: query.tenant.clone(), id };
-            if let Some(stored) = self.get(&key, now)
-                && query.service.as_ref().is_none_or(|service| stored.involves(service))
-            {
-                part.matches.push(stored.summary(&key.id));
-            }
-            if part.matches.len() >= query.limit || number + 1 >= examined_max {
-                part.stopped = Some(place.clone());
-                break;
-            }
-        }
-        part
+    /// The places of a tenant's correlations after one, newest first.
+    pub(crate) fn listed_after(
+        &self,
+        tenant: &Tenant,
+        start: &Option<Cursor>,
+    ) -> Option<impl Iterator<Item = &Cursor>> {
+        let start = start.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        Some(self.listed.get(tenant)?.range::<Cursor, _>((start, Bound::Unbounded)))
+    }
+
+    /// The correlation at a place, if it is alive.
+    pub(crate) fn listed_at<'a>(
+        &'a self,
+        tenant: &Tenant,
+        place: &'a Cursor,
+        now: DateTime<Utc>,
+    ) -> Option<(&'a CorrelationId, &'a Stored)> {
+        let id = place.correlation_id.as_ref()?;
+        let key = CorrelationKey { tenant: tenant.clone(), id: id.clone() };
+        Some((id, self.get(&key, now)?))
     }
 
     pub(crate) fn cleanup(&mut self, cutoff: DateTime<Utc>, now: DateTime<Utc>) -> Removed {
@@ -138,7 +180,13 @@ impl Shard {
                 && let Some(id) = oldest.correlation_id.clone()
             {
                 let key = CorrelationKey { tenant: tenant.clone(), id };
-                removed += self.remove(&key, now);
+                match self.correlations.get(&key) {
+                    Some(stored) if stored.last_updated >= cutoff => {
+                        let look = stored.life.look;
+                        self.reorder(key, look);
+                    }
+                    _ => removed += self.remove(&key, now),
+                }
             }
         }
         removed
@@ -147,14 +195,14 @@ impl Shard {
     /// Frees what has expired.
     pub(crate) fn expire(&mut self, now: DateTime<Utc>) -> Removed {
         let mut freed = Removed::default();
-        while let Some((due, _)) = self.due.first()
-            && *due <= now
-            && let Some((_, key)) = self.due.pop_first()
+        while let Some((expiring, _)) = self.expiring.first()
+            && *expiring <= now
+            && let Some((_, key)) = self.expiring.pop_first()
         {
             let Some(stored) = self.correlations.get_mut(&key) else { continue };
             if stored.expires > now {
-                stored.due = stored.expires;
-                self.due.insert((stored.due, key));
+                stored.expiring = stored.expires;
+                self.expiring.insert((stored.expiring, key));
             } else {
                 freed += Removed { correlations: 1, ..self.remove(&key, now) };
             }

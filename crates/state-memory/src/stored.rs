@@ -5,17 +5,22 @@ use std::{collections::HashSet, time::Duration};
 use chrono::{DateTime, Utc};
 use state_core::{
     CorrelationEntry, CorrelationId, Counts, Fragment, FragmentId, Labels, Limits, Outcome, Overrides,
-    Refusal, Summary,
+    Refusal, Settings, Summary,
 };
+
+use crate::life::Life;
 
 pub(crate) struct Stored {
     pub(crate) first_seen: DateTime<Utc>,
     pub(crate) last_updated: DateTime<Utc>,
     /// When it is gone, unless something arrives before.
     pub(crate) expires: DateTime<Utc>,
-    /// When it is looked at next; never after `expires`. Kept back so that an arrival does not have
-    /// to move it.
-    pub(crate) due: DateTime<Utc>,
+    /// Its place among the expiring; never after `expires`. Kept back so that an arrival does not
+    /// have to move it.
+    pub(crate) expiring: DateTime<Utc>,
+    /// Its place in the list; at most [`LISTED_LAG`](crate::shard::LISTED_LAG) behind `last_updated`.
+    pub(crate) listed: DateTime<Utc>,
+    pub(crate) life: Life,
     counts: Counts,
     /// What it takes of the budget.
     pub(crate) bytes: u64,
@@ -29,13 +34,15 @@ pub(crate) struct Stored {
 
 impl Stored {
     /// An empty correlation, created now.
-    pub(crate) fn new(ttl: Duration, now: DateTime<Utc>) -> Self {
+    pub(crate) fn new(ttl: Duration, now: DateTime<Utc>, settings: &Settings) -> Self {
         let expires = after(now, ttl);
         Self {
             first_seen: now,
             last_updated: now,
             expires,
-            due: expires,
+            expiring: expires,
+            listed: now,
+            life: Life::new(now, settings.grace),
             counts: Counts::default(),
             bytes: CORRELATION_BYTES,
             ttl,
@@ -47,25 +54,33 @@ impl Stored {
     }
 
     /// An entry as it was given; its life begins now.
-    pub(crate) fn of(entry: CorrelationEntry, ttl: Duration, now: DateTime<Utc>) -> Self {
-        let mut stored = Self::new(ttl, now);
+    pub(crate) fn of(
+        entry: CorrelationEntry,
+        ttl: Duration,
+        now: DateTime<Utc>,
+        settings: &Settings,
+    ) -> Self {
+        let mut stored = Self::new(ttl, now, settings);
         stored.overrides = entry.overrides();
         let to_micros =
             |time: DateTime<Utc>| DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time);
         (stored.first_seen, stored.last_updated) =
             (to_micros(entry.first_seen), to_micros(entry.last_updated));
+        stored.listed = stored.last_updated;
         entry.spans.into_iter().chain(entry.logs).for_each(|fragment| stored.add(fragment));
         stored
     }
 
     /// Adds a fragment, unless it is known or too much.
-    pub(crate) fn append(&mut self, fragment: Fragment, now: DateTime<Utc>, limits: &Limits) -> Outcome {
+    pub(crate) fn append(&mut self, fragment: Fragment, now: DateTime<Utc>, settings: &Settings) -> Outcome {
         let outcome = if self.known.contains(&fragment.id()) {
             Outcome::Duplicate
-        } else if let Some(refusal) = self.exceeds(&fragment, limits) {
+        } else if let Some(refusal) = self.exceeds(&fragment, &settings.limits) {
+            self.life.filled(now);
             return Outcome::Refused(refusal);
         } else {
             self.add(fragment);
+            self.life.arrived(now, settings.grace);
             Outcome::Added
         };
         self.last_updated = self.last_updated.max(now);
@@ -92,6 +107,10 @@ impl Stored {
             self.bytes += bytes_of(&fragment);
             self.fragments.push(fragment);
         }
+    }
+
+    pub(crate) fn fragments(&self) -> &[Fragment] {
+        &self.fragments
     }
 
     /// Whether this service took part.
@@ -126,7 +145,7 @@ pub(crate) fn bytes_of(fragment: &Fragment) -> u64 {
 }
 
 /// The time a duration later; a duration beyond the end of time means the end of time.
-fn after(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
+pub(crate) fn after(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
     let end =
         chrono::TimeDelta::from_std(duration).ok().and_then(|duration| now.checked_add_signed(duration));
     end.unwrap_or(DateTime::<Utc>::MAX_UTC)

@@ -20,7 +20,7 @@ use crate::{
     keys::{Bucket, Keys},
     link::{Command, Link},
     node::any_connected,
-    script,
+    packed, script,
 };
 
 /// Most fragments in one script call: a call keeps its server from everything else, at about
@@ -39,7 +39,6 @@ pub(crate) struct Entry {
     pub(crate) key: Bytes,
     pub(crate) name: Bytes,
     pub(crate) facts: Bytes,
-    pub(crate) labels: String,
     pub(crate) packed: Bytes,
 }
 
@@ -53,15 +52,14 @@ impl Entry {
             key: keys.of(bucket).correlation(key),
             name: Bytes::copy_from_slice(fragment.id().bytes()),
             facts: field::facts(fragment),
-            labels: field::labels(fragment),
-            packed: field::pack(fragment),
+            packed: packed::pack(fragment),
         }
     }
 
     /// What it takes while it is on its way, roughly.
     pub(crate) fn bytes(&self) -> usize {
-        let Self { bucket: _, key, name, facts, labels, packed } = self;
-        size_of::<Self>() + key.len() + name.len() + facts.len() + labels.len() + packed.len()
+        let Self { bucket: _, key, name, facts, packed } = self;
+        size_of::<Self>() + key.len() + name.len() + facts.len() + packed.len()
     }
 }
 
@@ -83,6 +81,7 @@ pub(crate) struct Config {
     pub(crate) limits: state_core::Limits,
     pub(crate) ttl: Duration,
     pub(crate) index_lag: Duration,
+    pub(crate) grace: Duration,
     pub(crate) replicas: Replicas,
 }
 
@@ -215,12 +214,13 @@ impl Config {
 
     fn call(&self, bucket: Bucket, places: &[usize], entries: &[Entry]) -> Command {
         let names = self.keys.of(bucket);
-        let mut keys = vec![names.time.clone(), names.due.clone()];
+        let mut keys = names.indexes().to_vec();
         let mut arguments: Vec<Value> = vec![
             (self.limits.spans_max as i64).into(),
             (self.limits.bytes_max as i64).into(),
             (self.ttl.as_micros() as i64).into(),
             (self.index_lag.as_micros() as i64).into(),
+            (self.grace.as_micros() as i64).into(),
         ];
         for places in places.chunk_by(|one, other| entries[*one].key == entries[*other].key) {
             keys.push(entries[places[0]].key.clone());
@@ -230,7 +230,6 @@ impl Config {
                 arguments.extend([
                     Value::Bytes(entry.name.clone()),
                     Value::Bytes(entry.facts.clone()),
-                    entry.labels.as_str().into(),
                     Value::Bytes(entry.packed.clone()),
                 ]);
             }

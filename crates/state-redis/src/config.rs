@@ -101,7 +101,7 @@ pub struct InvalidConfig {
 }
 
 /// Attempts that fit into the time of an operation when each takes as long as it may.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
 impl Config {
     /// Checks all settings without connecting anywhere.

@@ -4,39 +4,38 @@
 //! |---|---|
 //! | `m` | numbers, little-endian, in the order of [`Meta`]; written by every append |
 //! | `l` | labels: the distinct label texts of the fragments, each ended by 0x1e |
+//! | `s` | where it stands between creation and close, in the order of [`State`]; only once it was claimed, set or full |
+//! | `e` | events that nobody has removed: for each its generation, the numbers of fragments of earlier generations and of this one with them (4 bytes each), when it was closed (8 bytes), its note with its length (4 bytes) |
 //! | `u` | JSON of what a user has set; only after `set` |
-//! | 16 bytes: the fragment's name | order of arrival (4 bytes, little-endian), then the packed fragment |
-//!
-//! A packed fragment is LZ4 of: signal, facts as JSON with its length, number of identities, the
-//! identities, the payload. Compression finds the span ids of the identities again in the payload.
+//! | 16 bytes: the fragment's name | order of arrival (4 bytes, little-endian), then the packed fragment (`packed.rs`) |
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use fred::prelude::Value;
-use state_core::{
-    CorrelationEntry, CorrelationId, Counts, Facts, Fragment, FragmentId, Labels, Origin, Overrides, Root,
-    Signal, Summary,
-};
+use state_core::{CorrelationId, Counts, Fragment, Labels, Origin, Overrides, Root, Summary};
 
 /// Numbers of a correlation.
 pub(crate) const META: &str = "m";
 /// Labels of a correlation.
 pub(crate) const LABELS: &str = "l";
+/// Where it stands between creation and close.
+pub(crate) const STATE: &str = "s";
+/// Events that nobody has removed.
+pub(crate) const EVENTS: &str = "e";
 /// What a user has set.
 pub(crate) const OVERRIDES: &str = "u";
 
 /// Stands for no event time: a microsecond before 1970, which OTLP cannot express.
-const NO_EVENT: i64 = -1;
+pub(crate) const NO_EVENT: i64 = -1;
 
 /// Ends a label text. Cut out of names, where it has no business.
-const LABEL_END: char = '\u{1e}';
+const LABEL_END: u8 = 0x1e;
 /// Stands between the parts of a label.
-const PART_END: char = '\u{1f}';
+const PART_END: u8 = 0x1f;
 
 /// What could not be read back.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Unreadable(&'static str);
+pub(crate) struct Unreadable(pub(crate) &'static str);
 
 /// The numbers in field `m`. Times are microseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,12 +78,81 @@ impl Meta {
     }
 
     pub(crate) fn first_seen(&self) -> Result<DateTime<Utc>, Unreadable> {
-        DateTime::from_timestamp_micros(self.first_seen).ok_or(Unreadable("first_seen is no time"))
+        time(self.first_seen)
     }
 
     pub(crate) fn last_updated(&self) -> Result<DateTime<Utc>, Unreadable> {
-        DateTime::from_timestamp_micros(self.last_updated).ok_or(Unreadable("last_updated is no time"))
+        time(self.last_updated)
     }
+}
+
+/// A stored time.
+pub(crate) fn time(micros: i64) -> Result<DateTime<Utc>, Unreadable> {
+    DateTime::from_timestamp_micros(micros).ok_or(Unreadable("what should be a time is none"))
+}
+
+/// What a claim needs of field `s`: the scripts keep the rest for themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Arrival of the first fragment of this generation, in microseconds since 1970.
+    pub(crate) opened: i64,
+    /// Of the claim that holds it.
+    pub(crate) fence: i64,
+    /// Generations closed with an event.
+    pub(crate) generation: u32,
+    /// Fragments that earlier generations held.
+    pub(crate) earlier: u32,
+    pub(crate) is_full: bool,
+}
+
+impl State {
+    /// Reads field `s`. The order is the one in `scripts/meta.lua`: opened, look, lease, fence and
+    /// finished (8 bytes each), generation and earlier (4 bytes each), closed and full (1 byte each).
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let bytes: &[u8; 50] = bytes.try_into().map_err(|_| Unreadable("field s has another length"))?;
+        let time = |at: usize| bytes[at..at + 8].try_into().map(i64::from_le_bytes);
+        let count = |at: usize| bytes[at..at + 4].try_into().map(u32::from_le_bytes);
+        let opened = time(0).expect("the length was checked");
+        let fence = time(24).expect("the length was checked");
+        let generation = count(40).expect("the length was checked");
+        let earlier = count(44).expect("the length was checked");
+        Ok(Self { opened, fence, generation, earlier, is_full: bytes[49] == 1 })
+    }
+}
+
+/// A closed generation, as field `e` keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) generation: u32,
+    /// Fragments of earlier generations.
+    pub(crate) from: u32,
+    /// Those of this one with them.
+    pub(crate) to: u32,
+    pub(crate) closed: i64,
+    pub(crate) note: String,
+}
+
+/// Reads field `e`.
+pub(crate) fn read_records(mut bytes: &[u8]) -> Result<Vec<Record>, Unreadable> {
+    const CUT_SHORT: Unreadable = Unreadable("field e is cut short");
+    fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], Unreadable> {
+        let (taken, rest) = bytes.split_first_chunk().ok_or(CUT_SHORT)?;
+        *bytes = rest;
+        Ok(*taken)
+    }
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let [generation, from, to] =
+            [take(&mut bytes)?, take(&mut bytes)?, take(&mut bytes)?].map(u32::from_le_bytes);
+        let closed = i64::from_le_bytes(take(&mut bytes)?);
+        let length = u32::from_le_bytes(take(&mut bytes)?) as usize;
+        let (note, rest) = bytes.split_at_checked(length).ok_or(CUT_SHORT)?;
+        let note =
+            std::str::from_utf8(note).map_err(|_| Unreadable("a note in field e is not UTF-8"))?.to_owned();
+        records.push(Record { generation, from, to, closed, note });
+        bytes = rest;
+    }
+    Ok(records)
 }
 
 /// The numbers of which the scripts keep sums and extremes, in their order.
@@ -95,52 +163,56 @@ pub(crate) fn numbers(counts: &Counts) -> [i64; 6] {
     [counts[0], counts[1], counts[2], counts[3], event(*first_event), event(*last_event)]
 }
 
-/// The numbers of one fragment, as `scripts/append.lua` reads them.
+/// The numbers and labels of one fragment, as `scripts/append.lua` reads them.
 pub(crate) fn facts(fragment: &Fragment) -> Bytes {
     let mut counts = Counts::default();
     counts.absorb(fragment);
-    numbers(&counts).iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>().into()
+    let mut facts = Vec::with_capacity(128);
+    facts.extend_from_slice(numbers(&counts).map(i64::to_le_bytes).as_flattened());
+    put_labels(&mut facts, fragment);
+    facts.into()
 }
 
-/// The label texts of a fragment, each ended, as they are searched for and stored.
-pub(crate) fn labels(fragment: &Fragment) -> String {
-    let mut text = String::new();
-    let mut label = |kind: char, first: &str, second: &str| {
+/// Writes the label texts of a fragment, each ended, as they are searched for and stored.
+fn put_labels(text: &mut Vec<u8>, fragment: &Fragment) {
+    let mut label = |kind: u8, first: &str, second: &str| {
         text.push(kind);
-        text.extend(first.chars().filter(printable));
+        text.extend(first.bytes().filter(printable));
         text.push(PART_END);
-        text.extend(second.chars().filter(printable));
+        text.extend(second.bytes().filter(printable));
         text.push(LABEL_END);
     };
     for origin in &fragment.facts().origins {
-        label('o', &origin.service, &origin.env);
+        label(b'o', &origin.service, &origin.env);
     }
     if let Some(root) = &fragment.facts().root {
-        label('r', &root.service, &root.name);
+        label(b'r', &root.service, &root.name);
     }
-    text
 }
 
 /// Adds the label texts of a fragment that are not there yet, as `scripts/append.lua` does.
-pub(crate) fn add_labels(known: &mut String, fragment: &Fragment) {
-    for label in labels(fragment).split_inclusive(LABEL_END) {
-        if !known.split_inclusive(LABEL_END).any(|known| known == label) {
-            known.push_str(label);
+pub(crate) fn add_labels(known: &mut Vec<u8>, fragment: &Fragment) {
+    let mut new = Vec::new();
+    put_labels(&mut new, fragment);
+    let is_end = |byte: &u8| *byte == LABEL_END;
+    for label in new.split_inclusive(is_end) {
+        if !known.split_inclusive(is_end).any(|known| known == label) {
+            known.extend_from_slice(label);
         }
     }
 }
 
-fn printable(character: &char) -> bool {
-    !matches!(*character, LABEL_END | PART_END)
+fn printable(byte: &u8) -> bool {
+    !matches!(*byte, LABEL_END | PART_END)
 }
 
 fn read_labels(bytes: &[u8]) -> Result<Labels, Unreadable> {
     let text = std::str::from_utf8(bytes).map_err(|_| Unreadable("field l is not UTF-8"))?;
     let mut labels = Labels::default();
-    for label in text.split_terminator(LABEL_END) {
+    for label in text.split_terminator(char::from(LABEL_END)) {
         let mut characters = label.chars();
         let kind = characters.next();
-        let parts = characters.as_str().split_once(PART_END);
+        let parts = characters.as_str().split_once(char::from(PART_END));
         let (first, second) = parts.ok_or(Unreadable("a label in field l has no parts"))?;
         match kind {
             Some('o') => labels.absorb_origin(&Origin { service: first.into(), env: second.into() }),
@@ -171,84 +243,4 @@ pub(crate) fn summary(
     let overrides = read_overrides(overrides)?;
     let counts = meta.counts.clone();
     Ok(Summary::fold(id, meta.first_seen()?, meta.last_updated()?, counts, &labels, &overrides))
-}
-
-/// Reads a correlation from all its fields, names and values in turn; `None` if it is not there or
-/// has expired.
-pub(crate) fn read_entry(
-    id: &CorrelationId,
-    fields: Vec<Value>,
-    now: i64,
-) -> Result<Option<CorrelationEntry>, Unreadable> {
-    let (mut meta, mut overrides, mut fragments) = (None, None, Vec::new());
-    let mut fields = fields.into_iter().filter_map(Value::into_bytes);
-    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        if let Ok(name) = <[u8; 16]>::try_from(&name[..]) {
-            fragments.push(unpack(name, &value)?);
-        } else if name == META {
-            meta = Some(Meta::read(&value)?);
-        } else if name == OVERRIDES {
-            overrides = Some(value);
-        }
-    }
-    let Some(meta) = meta.filter(|meta| meta.expires > now) else { return Ok(None) };
-    fragments.sort_by_key(|(order, _)| *order);
-    let fragments = fragments.into_iter().map(|(_, fragment)| fragment).collect();
-    let overrides = read_overrides(overrides.as_deref())?;
-    let (first_seen, last_updated) = (meta.first_seen()?, meta.last_updated()?);
-    Ok(Some(CorrelationEntry::fold(id.clone(), first_seen, last_updated, fragments, overrides)))
-}
-
-/// Packs a fragment; the script puts its order of arrival before it.
-pub(crate) fn pack(fragment: &Fragment) -> Bytes {
-    let facts = serde_json::to_vec(fragment.facts()).expect("facts have a JSON form");
-    let (identities, payload) = (fragment.identities(), fragment.payload());
-    let mut plain = Vec::with_capacity(16 + facts.len() + 16 * identities.len() + payload.len());
-    plain.push(match fragment.signal() {
-        Signal::Traces => 0,
-        Signal::Logs => 1,
-    });
-    plain.extend_from_slice(&(facts.len() as u32).to_le_bytes());
-    plain.extend_from_slice(&facts);
-    plain.extend_from_slice(&(identities.len() as u32).to_le_bytes());
-    identities.iter().for_each(|identity| plain.extend_from_slice(identity));
-    plain.extend_from_slice(payload);
-    lz4_flex::block::compress_prepend_size(&plain).into()
-}
-
-/// Reads a fragment's field; answers its order of arrival too.
-pub(crate) fn unpack(name: [u8; 16], value: &[u8]) -> Result<(u32, Fragment), Unreadable> {
-    let (order, packed) = value.split_at_checked(4).ok_or(Unreadable("a fragment is cut short"))?;
-    let order = u32::from_le_bytes(order.try_into().expect("split at 4 bytes"));
-    let plain = lz4_flex::block::decompress_size_prepended(packed);
-    let mut plain = Bytes::from(plain.map_err(|_| Unreadable("a fragment cannot be decompressed"))?);
-    let signal = match take(&mut plain, 1)?[0] {
-        0 => Signal::Traces,
-        1 => Signal::Logs,
-        _ => return Err(Unreadable("a fragment is of no known signal")),
-    };
-    let length = take_length(&mut plain)?;
-    let facts: Facts = serde_json::from_slice(&take(&mut plain, length)?)
-        .map_err(|_| Unreadable("a fragment has no facts"))?;
-    let length = take_length(&mut plain)?;
-    let identities = take(&mut plain, length.saturating_mul(16))?;
-    let identities =
-        identities.chunks_exact(16).map(|chunk| chunk.try_into().expect("a chunk of 16 bytes")).collect();
-    let fragment = Fragment::new(signal, plain, identities, facts);
-    if fragment.id() != FragmentId::from_bytes(name) {
-        return Err(Unreadable("a fragment's bytes do not have its name"));
-    }
-    Ok((order, fragment))
-}
-
-fn take(bytes: &mut Bytes, length: usize) -> Result<Bytes, Unreadable> {
-    if bytes.len() < length {
-        return Err(Unreadable("a fragment is cut short"));
-    }
-    Ok(bytes.split_to(length))
-}
-
-fn take_length(bytes: &mut Bytes) -> Result<usize, Unreadable> {
-    let length = take(bytes, 4)?;
-    Ok(u32::from_le_bytes(length[..].try_into().expect("4 bytes were taken")) as usize)
 }

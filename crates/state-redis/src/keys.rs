@@ -5,11 +5,16 @@
 //!
 //! | key | type | holds | TTL | written by |
 //! |---|---|---|---|---|
-//! | `c:{T}:<tenant>/<id>` | HASH | one correlation: its fragments and what is folded from them (`field.rs`) | from the first write; covers its life twice, renewed when half is used | `append`, `set` |
-//! | `time:{T}` | ZSET | the bucket's correlations by last arrival, at most a second behind | a minute longer than that of any correlation in it | `append`, `set`, `cleanup` |
-//! | `due:{T}` | ZSET | the bucket's active correlations by the time to look at them next, never after they expire | likewise | `append`, `set`, `expire` |
+//! | `c:{T}:<tenant>/<id>` | HASH | one correlation: its fragments, what is folded from them, and where it stands (`field.rs`) | from the first write; covers its life twice, renewed when half is used | `append`, `set`, `claim`, `finish`, `release`, `remove_events`, `cleanup` |
+//! | `time:{T}` | ZSET | the bucket's correlations by last arrival, at most [`INDEX_LAG`](crate::list::INDEX_LAG) behind | a minute longer than that of any correlation in it | `append`, `set`, `cleanup` |
+//! | `exp:{T}` | ZSET | the bucket's correlations by the time to look whether they have expired, never after they do | likewise | `append`, `set`, `expire` |
+//! | `due:{T}` | ZSET | the bucket's active correlations by the time to look whether they are to be closed | likewise | `append`, `set`, `claim`, `finish`, `release` |
+//! | `out:{T}` | ZSET | outbox: the bucket's correlations with events that nobody has removed, by when the oldest was closed | likewise | `finish`, `remove_events` |
 //! | `gone:{T}` | STRING | when something was removed last: a write for a `WAIT` to vouch for | one minute | `delete`, `cleanup` |
 //! | `schema` | STRING | layout version, number of buckets, replicas that every primary had at the first start | none: it says how to read all others | the first client |
+//!
+//! What removes a correlation (`delete`, `cleanup`, `expire`, and `append` and `set` in the place of
+//! an old one) removes its members from all four sorted sets in the same step.
 //!
 //! Members of the sorted sets are `<tenant>/<id>`. Scores are microseconds since 1970.
 
@@ -35,7 +40,9 @@ pub(crate) struct BucketKeys {
     /// `c:{T}:`
     correlation: String,
     pub(crate) time: Bytes,
+    pub(crate) exp: Bytes,
     pub(crate) due: Bytes,
+    pub(crate) out: Bytes,
     pub(crate) gone: Bytes,
 }
 
@@ -46,7 +53,9 @@ impl Keys {
                 slot,
                 correlation: format!("{prefix}c:{{{tag}}}:"),
                 time: format!("{prefix}time:{{{tag}}}").into(),
+                exp: format!("{prefix}exp:{{{tag}}}").into(),
                 due: format!("{prefix}due:{{{tag}}}").into(),
+                out: format!("{prefix}out:{{{tag}}}").into(),
                 gone: format!("{prefix}gone:{{{tag}}}").into(),
             })
             .collect();
@@ -87,6 +96,11 @@ impl BucketKeys {
             name.extend_from_slice(part.as_bytes());
         }
         name.into()
+    }
+
+    /// The sorted sets, in the order in which the scripts take them.
+    pub(crate) fn indexes(&self) -> [Bytes; 4] {
+        [&self.time, &self.exp, &self.due, &self.out].map(Bytes::clone)
     }
 
     /// The key of a member of the sorted sets.
@@ -149,7 +163,7 @@ mod tests {
         let bucket = keys.of(keys.bucket(&key));
         let name = bucket.correlation(&key);
         assert!(name.starts_with(b"staging:c:{"));
-        for name in [&name, &bucket.time, &bucket.due, &bucket.gone] {
+        for name in [&name, &bucket.time, &bucket.exp, &bucket.due, &bucket.out, &bucket.gone] {
             assert_eq!(fred::util::redis_keyslot(name), bucket.slot);
         }
         assert_eq!(bucket.of_member(b"t/order=7/8"), name);

@@ -7,14 +7,17 @@
 
 mod acknowledge;
 mod append;
+mod closing;
 mod commit;
 mod config;
+mod content;
 mod error;
 mod field;
 mod keys;
 mod link;
 mod list;
 mod node;
+mod packed;
 mod router;
 mod schema;
 mod script;

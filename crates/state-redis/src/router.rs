@@ -1,6 +1,13 @@
 //! Sends commands to the primary of a slot, follows it when it moves, and repeats what may be repeated.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use fred::{
     error::{Error as RedisError, ErrorKind},
@@ -12,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     acknowledge::Replicas,
-    config::{Address, Seeds},
+    config::{ATTEMPTS, Address, Seeds},
     error::{self, Fault},
     link::Command,
     node::{Node, NodeConfig},
@@ -27,12 +34,13 @@ pub(crate) struct Router {
     servers: Servers,
     replicas: Replicas,
     timeout: Duration,
+    turn: AtomicUsize,
 }
 
 impl Router {
     pub(crate) fn new(seeds: Seeds, node_config: NodeConfig, timeout: Duration) -> Self {
         let replicas = node_config.commit.replicas.clone();
-        Self { servers: Servers::new(seeds, node_config), replicas, timeout }
+        Self { servers: Servers::new(seeds, node_config), replicas, timeout, turn: AtomicUsize::new(0) }
     }
 
     pub(crate) fn servers(&self) -> &Servers {
@@ -47,6 +55,16 @@ impl Router {
     /// By when an operation that begins now must have ended.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
+    }
+
+    /// By when one that passes over what does not answer must have ended.
+    pub(crate) fn attempt_deadline(&self) -> Instant {
+        Instant::now() + self.timeout / ATTEMPTS
+    }
+
+    /// A number that is another one each time.
+    pub(crate) fn turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Sends commands on keys of one slot, in one pipeline, to the primary that has it; repeats them
@@ -70,6 +88,43 @@ impl Router {
         deadline: Instant,
     ) -> Result<Vec<Value>> {
         self.repeat(attempted, slot, commands, deadline, Some(&self.replicas)).await
+    }
+
+    /// Sends each command to the primary of its slot, one pipeline for each primary; answers in their
+    /// order. What fails is repeated on its own until the deadline.
+    pub(crate) async fn scatter(
+        &self,
+        attempted: &str,
+        calls: Vec<(u16, Command)>,
+        deadline: Instant,
+        is_write: bool,
+    ) -> Vec<Result<Value>> {
+        let confirm = is_write.then_some(&self.replicas);
+        let mut groups = HashMap::<Address, (Arc<Node>, Vec<usize>)>::new();
+        for (place, (slot, _)) in calls.iter().enumerate() {
+            if let Some(node) = self.servers.primary(*slot) {
+                groups.entry(node.address.clone()).or_insert_with(|| (node, Vec::new())).1.push(place);
+            }
+        }
+        let sent = groups.into_values().map(async |(node, places)| {
+            let commands = places.iter().map(|place| calls[*place].1.clone()).collect();
+            let results = timeout_at(deadline, node.send_each(commands, confirm)).await.unwrap_or_default();
+            (places, results)
+        });
+        let mut answers: Vec<Option<Value>> = vec![None; calls.len()];
+        for (places, results) in join_all(sent).await {
+            for (place, result) in places.into_iter().zip(results) {
+                answers[place] = result.ok();
+            }
+        }
+        join_all(answers.into_iter().zip(calls).map(async |(answer, (slot, command))| match answer {
+            Some(answer) => Ok(answer),
+            None => {
+                let answers = self.repeat(attempted, slot, vec![command], deadline, confirm).await?;
+                Ok(answers.into_iter().next().unwrap_or(Value::Null))
+            }
+        }))
+        .await
     }
 
     async fn repeat(

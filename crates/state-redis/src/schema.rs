@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::{error, keys::Keys, link::Command, node::Node, router::Router};
 
-/// Version of the layout in `keys.rs` and `field.rs`. Another one is refused.
-const LAYOUT: u32 = 1;
+/// Version of the layout in `keys.rs`, `field.rs` and `packed.rs`. Another one is refused.
+const LAYOUT: u32 = 2;
 
 /// Writes the layout or finds the same. Answers how many replicas every primary had when it was written.
 ///

@@ -45,10 +45,18 @@ pub(crate) static EXPIRE: LazyLock<Script> =
     LazyLock::new(|| Script::new(FREES, include_str!("scripts/expire.lua")));
 pub(crate) static CLEANUP: LazyLock<Script> =
     LazyLock::new(|| Script::new(FREES, include_str!("scripts/cleanup.lua")));
+pub(crate) static CLAIM: LazyLock<Script> =
+    LazyLock::new(|| Script::new("", include_str!("scripts/claim.lua")));
+pub(crate) static FINISH: LazyLock<Script> =
+    LazyLock::new(|| Script::new("", include_str!("scripts/finish.lua")));
+pub(crate) static RELEASE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("", include_str!("scripts/release.lua")));
+pub(crate) static REMOVE_EVENTS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(FREES, include_str!("scripts/remove_events.lua")));
 
 /// Every script, to be loaded into each server.
-pub(crate) fn all() -> [&'static Script; 6] {
-    [&APPEND, &SET, &DELETE, &DUE, &EXPIRE, &CLEANUP]
+pub(crate) fn all() -> [&'static Script; 10] {
+    [&APPEND, &SET, &DELETE, &DUE, &EXPIRE, &CLEANUP, &CLAIM, &FINISH, &RELEASE, &REMOVE_EVENTS]
 }
 
 #[cfg(test)]
@@ -65,10 +73,11 @@ mod tests {
         let key = "c:{1}:/a";
         node.command(&["HSET", key, "kept", "yes"]).await.unwrap();
         let past = "1";
-        let delete = ["EVAL", &DELETE.text, "4", "time:{1}", "due:{1}", "gone:{1}", key, past];
-        let set = ["EVAL", &SET.text, "3", "time:{1}", "due:{1}", key];
-        let numbers = ["1", "1", "1", "0", "0", "0", "0", "-1", "-1", "", "{}", past];
-        for call in [delete.to_vec(), [&set[..], &numbers[..]].concat()] {
+        let indexes = ["time:{1}", "exp:{1}", "due:{1}", "out:{1}"];
+        let delete = [&["EVAL", &DELETE.text, "6"][..], &indexes, &["gone:{1}", key, past]].concat();
+        let numbers = ["1", "1", "1", "0", "0", "0", "0", "-1", "-1", "", "{}", past, "0"];
+        let set = [&["EVAL", &SET.text, "5"][..], &indexes, &[key], &numbers].concat();
+        for call in [delete, set] {
             let answer = node.command(&call).await;
             let said = answer.unwrap_or_else(|error| format!("{error:#}"));
             assert!(said.contains("LATE"), "{said}");

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use fred::prelude::Value;
 use futures::future::try_join_all;
 use state_core::{
-    Append, Backend, CorrelationEntry, CorrelationKey, Counts, Error, Outcome, Page, RangeQuery, Result,
-    Settings, StateManager,
+    Append, Backend, Claim, CorrelationEntry, CorrelationKey, Counts, Error, Event, EventId, Finish,
+    Finished, Outcome, Page, RangeQuery, Release, Result, Settings, StateManager,
 };
 use tokio::{
     sync::OnceCell,
@@ -21,13 +21,16 @@ use tracing::{info, warn};
 use crate::{
     acknowledge::Replicas,
     append::{self, InFlight},
+    closing,
     commit::{self, Entry},
     config::{Acknowledge, Config, InvalidConfig},
+    content::Content,
     error, field,
     keys::{Bucket, Keys},
     link::Command,
     list,
     node::NodeConfig,
+    packed,
     router::Router,
     schema, script,
 };
@@ -65,6 +68,7 @@ impl RedisStateManager {
             limits: settings.limits,
             ttl: settings.ttl,
             index_lag: list::INDEX_LAG,
+            grace: settings.grace,
             replicas: Replicas::new(config.attempt_timeout()),
         };
         let node_config = NodeConfig {
@@ -135,7 +139,7 @@ impl RedisStateManager {
     fn keys_of(&self, bucket: Bucket, members: &[Bytes]) -> Vec<Bytes> {
         let names = self.keys.of(bucket);
         let correlations = members.iter().map(|member| names.of_member(member));
-        [names.time.clone(), names.due.clone()].into_iter().chain(correlations).collect()
+        names.indexes().into_iter().chain(correlations).collect()
     }
 
     /// The last moment, by the clock of the store, at which a call of this operation may be done. One
@@ -158,7 +162,7 @@ impl RedisStateManager {
     /// Counts a bucket, and finds what in it may have expired.
     async fn look(&self, attempted: &str, bucket: Bucket, deadline: Instant) -> Result<(u64, Vec<Bytes>)> {
         let names = self.keys.of(bucket);
-        let keys = vec![names.time.clone(), names.due.clone()];
+        let keys = vec![names.time.clone(), names.exp.clone()];
         let command = script::DUE.call(keys, [Value::from(REMOVED_PER_CALL as i64)]);
         let mut answers = self.router.call(attempted, names.slot, vec![command], deadline).await?;
         let mut answer = answers.pop().map(Value::into_array).unwrap_or_default().into_iter();
@@ -206,7 +210,9 @@ impl StateManager for RedisStateManager {
         let commands = vec![Command::bare("TIME"), read];
         let answers = self.router.call(&attempted, names.slot, commands, self.router.deadline()).await?;
         let (now, fields) = list::read_time_and(answers)?;
-        field::read_entry(&key.id, fields, now).map_err(|error| error::unreadable(&attempted, error))
+        let content = Content::read(fields, now).map_err(|error| error::unreadable(&attempted, error))?;
+        let entry = content.map(|content| content.entry(&key.id)).transpose();
+        entry.map_err(|error| error::unreadable(&attempted, error))
     }
 
     async fn set_correlation(
@@ -219,7 +225,7 @@ impl StateManager for RedisStateManager {
         self.open(&attempted).await?;
         let ttl = self.settings.admit(key, &entry, ttl)?;
         let mut counts = Counts::default();
-        let mut labels = String::new();
+        let mut labels = Vec::new();
         let mut known = HashSet::new();
         let mut packed = Vec::new();
         for fragment in entry.fragments() {
@@ -227,19 +233,20 @@ impl StateManager for RedisStateManager {
                 counts.absorb(fragment);
                 field::add_labels(&mut labels, fragment);
                 packed.push(Value::Bytes(Bytes::copy_from_slice(fragment.id().bytes())));
-                packed.push(Value::Bytes(field::pack(fragment)));
+                packed.push(Value::Bytes(packed::pack(fragment)));
             }
         }
         let times = [entry.first_seen.timestamp_micros(), entry.last_updated.timestamp_micros()];
         let numbers = times.into_iter().chain([ttl.as_micros() as i64]).chain(field::numbers(&counts));
         let mut arguments: Vec<Value> = numbers.map(Value::from).collect();
-        arguments.push(labels.into());
+        arguments.push(Value::Bytes(labels.into()));
         arguments.push(field::write_overrides(&entry.overrides()).into());
         let (deadline, names) = (self.router.deadline(), self.keys.of(self.keys.bucket(key)));
         let slot = names.slot;
         arguments.push(self.not_after(&attempted, slot, deadline).await?);
+        arguments.push((self.settings.grace.as_micros() as i64).into());
         arguments.extend(packed);
-        let keys = vec![names.time.clone(), names.due.clone(), names.correlation(key)];
+        let keys = names.indexes().into_iter().chain([names.correlation(key)]).collect();
         let command = script::SET.call(keys, arguments);
         self.router.write(&attempted, slot, vec![command], deadline).await.map(drop)
     }
@@ -250,9 +257,34 @@ impl StateManager for RedisStateManager {
         let (deadline, bucket) = (self.router.deadline(), self.keys.bucket(key));
         let names = self.keys.of(bucket);
         let not_after = self.not_after(&attempted, names.slot, deadline).await?;
-        let keys = vec![names.time.clone(), names.due.clone(), names.gone.clone(), names.correlation(key)];
+        let keys = names.indexes().into_iter().chain([names.gone.clone(), names.correlation(key)]).collect();
         let command = script::DELETE.call(keys, [not_after]);
         Ok(self.remove(&attempted, bucket, command, deadline).await? == 1)
+    }
+
+    async fn claim_due(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
+        self.open("claim correlations").await?;
+        closing::claim_due(&self.router, &self.keys, &self.settings, max, lease).await
+    }
+
+    async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>> {
+        self.open("finish correlations").await?;
+        closing::finish(&self.router, &self.keys, &self.settings, finishes).await
+    }
+
+    async fn release(&self, releases: Vec<Release>) -> Result<()> {
+        self.open("release correlations").await?;
+        closing::release(&self.router, &self.keys, &self.settings, releases).await
+    }
+
+    async fn get_events(&self, max: usize) -> Result<Vec<Event>> {
+        self.open("read events").await?;
+        closing::get_events(&self.router, &self.keys, max).await
+    }
+
+    async fn remove_events(&self, events: &[EventId]) -> Result<u64> {
+        self.open("remove events").await?;
+        closing::remove_events(&self.router, &self.keys, events).await
     }
 
     async fn get_correlations_by_time_range(&self, query: &RangeQuery) -> Result<Page> {
@@ -279,7 +311,7 @@ impl StateManager for RedisStateManager {
                 let members: Vec<Bytes> = members.into_iter().filter_map(Value::into_bytes).collect();
                 if !members.is_empty() {
                     let mut keys = self.keys_of(bucket, &members);
-                    keys.insert(2, names.gone.clone());
+                    keys.insert(4, names.gone.clone());
                     let command = script::CLEANUP.call(keys, [Value::from(cutoff)]);
                     removed += self.remove(&attempted, bucket, command, deadline).await?;
                 }

@@ -1,25 +1,23 @@
 -- Removes those of the given correlations whose last arrival is before a cut-off; puts the others where they belong.
--- KEYS: time, due, gone, then each correlation. ARGV: the cut-off in microseconds.
+-- KEYS: time, exp, due, out, gone, then each correlation. ARGV: the cut-off in microseconds.
 -- Returns how many living ones it removed.
 -- Atomic because an arrival between the look and the removal must not be lost.
 
 local now, cutoff = clock(), tonumber(ARGV[1])
 local removed = 0
-for k = 4, #KEYS do
+for k = 6, #KEYS do
   local key = KEYS[k]
   local c = meta_of(key)
   if c and c.expires > now and c.last_updated >= cutoff then
     c.indexed = c.last_updated
     redis.call('HSET', key, 'm', write_meta(c))
-    redis.call('ZADD', KEYS[1], c.indexed, member(key))
+    redis.call('ZADD', KEYS[1], c.indexed, member_of(key))
   else
-    redis.call('UNLINK', key)
-    redis.call('ZREM', KEYS[1], member(key))
-    redis.call('ZREM', KEYS[2], member(key))
+    remove(key)
     if c and c.expires > now then
       removed = removed + 1
     end
   end
 end
-mark_removal(KEYS[3])
+mark_removal(KEYS[5])
 return removed

@@ -1,5 +1,5 @@
 -- Removes a correlation.
--- KEYS: time, due, gone, the correlation. ARGV: the time after which this must not be done any more.
+-- KEYS: time, exp, due, out, gone, the correlation. ARGV: the time after which this must not be done any more.
 -- Returns 1 if it was alive, else 0.
 -- Atomic because the correlation and its places in the indexes must go together.
 
@@ -7,10 +7,7 @@ local late = too_late(ARGV[1])
 if late then
   return late
 end
-local key = KEYS[4]
-local c = meta_of(key)
-redis.call('UNLINK', key)
-redis.call('ZREM', KEYS[1], member(key))
-redis.call('ZREM', KEYS[2], member(key))
-mark_removal(KEYS[3])
+local c = meta_of(KEYS[6])
+remove(KEYS[6])
+mark_removal(KEYS[5])
 return c and c.expires > clock() and 1 or 0

@@ -1,6 +1,6 @@
--- Counts a bucket, and finds what in it may have expired.
--- KEYS: time, due. ARGV: most members to return.
--- Returns the number of correlations in the bucket, then the members that are due.
+-- Counts a bucket, and finds what in one of its indexes has come.
+-- KEYS: time, the index. ARGV: most members to return.
+-- Returns the number of correlations in the bucket, then the members whose time has come.
 -- One call because both must be of one moment, by the clock of the store.
 
 local members = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', clock(), 'LIMIT', 0, ARGV[1])

@@ -1,4 +1,4 @@
--- Put before every script: the clock, and field m (see field.rs) as a table.
+-- Put before every script: the clock, and fields m and s (see field.rs) as tables.
 
 local function clock()
   local time = redis.call('TIME')
@@ -30,9 +30,52 @@ local function meta_of(key)
   return readable and c or nil
 end
 
+local STATE = '<i8i8i8i8i8I4I4BB'
+
+-- Field s. A correlation that was never claimed has none: it is active in its first generation.
+local function read_state(text, c)
+  if not text then
+    return {opened = c.first_seen, look = 0, lease = 0, fence = 0, finished = 0, generation = 0, earlier = 0,
+      closed = 0, full = 0}
+  end
+  local s = {}
+  s.opened, s.look, s.lease, s.fence, s.finished, s.generation, s.earlier, s.closed, s.full = struct.unpack(STATE, text)
+  return s
+end
+
+local function write_state(s)
+  return struct.pack(STATE, s.opened, s.look, s.lease, s.fence, s.finished, s.generation, s.earlier, s.closed, s.full)
+end
+
+-- Fields m and s of a living correlation as tables; nil if there is none that can be read.
+local function living(key, now)
+  local have = redis.pcall('HMGET', key, 'm', 's')
+  if have.err or not have[1] then
+    return nil
+  end
+  local readable, c = pcall(read_meta, have[1])
+  if not readable or c.expires <= now then
+    return nil
+  end
+  local known, s = pcall(read_state, have[2], c)
+  return known and c or nil, s
+end
+
+-- Ends a claim that is not to be finished any more, and has the correlation looked at from a time on.
+local function end_claim(due, key, s, look, member)
+  s.fence, s.lease, s.look = s.fence + 1, 0, look
+  redis.call('HSET', key, 's', write_state(s))
+  redis.call('ZADD', due, look, member)
+end
+
+-- When a correlation that changed is quiet. A last arrival in the future is of a clock that has gone back.
+local function quiet_at(c, now, grace)
+  return math.min(c.last_updated, now) + grace
+end
+
 -- Writes in any case, so that a WAIT behind a removal vouches for it also when it is repeated and removes nothing.
 local function mark_removal(gone)
-  redis.call('SET', gone, string.format('%.0f', clock()), 'PX', 60000)
+  redis.call('SET', gone, clock(), 'PX', 60000)
 end
 
 -- What a call answers that was sent long ago and came only now: its caller was told that it failed.
@@ -43,14 +86,25 @@ local function too_late(not_after)
 end
 
 -- The member of the sorted sets: what follows the hash tag in the key of a correlation.
-local function member(key)
+local function member_of(key)
   return string.sub(key, string.find(key, '}:', 1, true) + 2)
+end
+
+-- Removes a correlation and its places in the indexes, which are the first four keys of the call: time, exp, due, out.
+-- Returns whether it had a place by time.
+local function remove(key)
+  local member = member_of(key)
+  redis.call('UNLINK', key)
+  for index = 2, 4 do
+    redis.call('ZREM', KEYS[index], member)
+  end
+  return redis.call('ZREM', KEYS[1], member)
 end
 
 -- Keeps an index a minute longer than a correlation in it, whose life ends at a time in microseconds; never shortens
 -- its life. The minute leaves it to the scripts to find that the correlation is gone.
 local function hold_index(key, time)
-  local milliseconds = string.format('%.0f', math.ceil(time / 1000) + 60000)
+  local milliseconds = math.ceil(time / 1000) + 60000
   if redis.call('PEXPIREAT', key, milliseconds, 'GT') == 0 and redis.call('PTTL', key) == -1 then
     redis.call('PEXPIREAT', key, milliseconds)
   end

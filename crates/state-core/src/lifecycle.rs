@@ -1,0 +1,158 @@
+//! The life of a correlation: taken when it is due, closed once per generation, told of in an event.
+
+use std::{collections::HashSet, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use crate::{CorrelationEntry, CorrelationKey, Fragment, Identity, Signal};
+
+/// A claim on a correlation, as the store knows it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The correlation.
+    pub key: CorrelationKey,
+    /// Which claim it is: larger than that of every claim before, also after a failover of the store.
+    pub fence: i64,
+    /// Number of fragments that were there. One more makes finishing answer
+    /// [`Changed`](Finished::Changed).
+    pub version: u64,
+}
+
+/// A correlation that its holder alone may finish, until the lease ends or another one claims it
+/// after that.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// What to finish or release it with.
+    pub ticket: Ticket,
+    /// Number of the generation that finishing it ends, from 1.
+    pub generation: u64,
+    /// When this generation began: arrival of its first fragment, by the store's clock.
+    pub opened: DateTime<Utc>,
+    /// How long nothing had arrived when it was claimed, by the store's clock.
+    pub quiet: Duration,
+    /// A fragment of it was refused because of a limit, so waiting for more is of no use.
+    pub is_full: bool,
+    /// The correlation as a whole, all generations together.
+    pub entry: CorrelationEntry,
+    /// The fragments of this generation that hold something no earlier generation held, in order of
+    /// arrival. Empty when everything was only resent within other batches.
+    pub news: Vec<Fragment>,
+}
+
+impl Claim {
+    /// Whether finishing it has to be told: a first generation always, a later one if it brought
+    /// anything new.
+    pub fn has_news(&self) -> bool {
+        self.generation == 1 || !self.news.is_empty()
+    }
+
+    /// Closes it. An event follows if there is something to tell; it carries `note`, opaque to the
+    /// store.
+    pub fn finish(&self, note: impl Into<String>) -> Finish {
+        Finish { ticket: self.ticket.clone(), note: self.has_news().then(|| note.into()) }
+    }
+}
+
+/// Closes a claimed correlation.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    /// The claim.
+    pub ticket: Ticket,
+    /// What the event says; without it there is none, and the generation goes on counting from where
+    /// it was.
+    pub note: Option<String>,
+}
+
+/// What became of an attempt to close a correlation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// It is closed, by this claim; its event, if any, is in the outbox. Answered again when the
+    /// same is repeated, without a second event.
+    Finished,
+    /// Something new has arrived since it was claimed. The claim has ended; the correlation is due
+    /// again when it is quiet.
+    Changed,
+    /// It is somebody else's now, or gone.
+    Lost,
+}
+
+/// Gives a claim back.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// The claim.
+    pub ticket: Ticket,
+    /// How long to leave it alone. An arrival makes it due earlier, as soon as it is quiet.
+    pub look_after: Duration,
+}
+
+/// Name of an event: the same for every delivery of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId {
+    /// The correlation.
+    pub key: CorrelationKey,
+    /// Arrival of the first fragment of its first generation: tells a correlation from one of the
+    /// same name that began anew.
+    pub first_seen: DateTime<Utc>,
+    /// Which generation was closed, from 1.
+    pub generation: u64,
+}
+
+/// A generation that was closed, kept until it is removed or the correlation is gone.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Its name.
+    pub id: EventId,
+    /// When it was closed, by the store's clock.
+    pub closed: DateTime<Utc>,
+    /// What it was finished with.
+    pub note: String,
+    /// The correlation as a whole, later generations included.
+    pub entry: CorrelationEntry,
+    /// The fragments of this generation that hold something no earlier generation held.
+    pub news: Vec<Fragment>,
+}
+
+/// The fragments from a place on, in order of arrival, that hold something those before do not.
+///
+/// A fragment resent within another batch has another name and is kept, but brings no news.
+pub fn news(mut fragments: Vec<Fragment>, from: usize) -> Vec<Fragment> {
+    let from = from.min(fragments.len());
+    if from == 0 {
+        return fragments;
+    }
+    let named = |fragment: &Fragment| {
+        let signal = fragment.signal();
+        fragment.identities().iter().map(move |identity| (signal, *identity)).collect::<Vec<_>>()
+    };
+    let mut later = fragments.split_off(from);
+    let known: HashSet<(Signal, Identity)> = fragments.iter().flat_map(named).collect();
+    later.retain(|fragment| named(fragment).iter().any(|identity| !known.contains(identity)));
+    later
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::Facts;
+
+    fn fragment(payload: &'static str, identities: &[u8]) -> Fragment {
+        let identities = identities.iter().map(|number| [*number; 16]).collect();
+        Fragment::new(Signal::Traces, Bytes::from_static(payload.as_bytes()), identities, Facts::default())
+    }
+
+    #[test]
+    fn what_came_again_in_other_batches_is_no_news() {
+        let fragments = vec![fragment("a", &[1, 2]), fragment("b", &[3]), fragment("c", &[2, 3])];
+        assert_eq!(news(fragments.clone(), 2), []);
+        assert_eq!(news(fragments.clone(), 1), fragments[1..]);
+        assert_eq!(news(fragments.clone(), 0), fragments);
+    }
+
+    #[test]
+    fn spans_and_logs_are_known_apart() {
+        let logs = Fragment::new(Signal::Logs, Bytes::from_static(b"l"), vec![[1; 16]], Facts::default());
+        assert_eq!(news(vec![fragment("a", &[1]), logs.clone()], 1), [logs]);
+    }
+}

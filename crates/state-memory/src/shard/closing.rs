@@ -1,0 +1,169 @@
+//! Claims, closes and releases correlations, and keeps the events of closed ones.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use state_core::{Claim, Event, EventId, Finish, Finished, Release, Settings, Ticket, news};
+
+use super::Shard;
+use crate::{
+    life::Look,
+    stored::{Stored, after},
+};
+
+impl Shard {
+    /// Claims what is due, up to a number of correlations.
+    pub(crate) fn claim_due(
+        &mut self,
+        max: usize,
+        lease: Duration,
+        now: DateTime<Utc>,
+        settings: &Settings,
+    ) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        while claims.len() < max
+            && let Some((look, _)) = self.due.first()
+            && *look <= now
+            && let Some((_, key)) = self.due.pop_first()
+        {
+            let Some(stored) = self.correlations.get_mut(&key) else { continue };
+            if stored.expires <= now {
+                stored.life.look = None;
+                continue;
+            }
+            let look = stored.life.claim(stored.last_updated, now, lease, settings);
+            if let Some(look) = stored.life.look {
+                self.due.insert((look, Arc::clone(&key)));
+            }
+            if matches!(look, Look::Claimed) {
+                let life = &stored.life;
+                let ticket = Ticket {
+                    key: key.as_ref().clone(),
+                    fence: life.fence,
+                    version: stored.fragments().len() as u64,
+                };
+                claims.push(Claim {
+                    ticket,
+                    generation: life.generation + 1,
+                    opened: life.opened,
+                    quiet: (now - stored.last_updated).to_std().unwrap_or_default(),
+                    is_full: life.is_full,
+                    entry: stored.entry(&key.id),
+                    news: news(stored.fragments().to_vec(), life.earlier),
+                });
+            }
+        }
+        claims
+    }
+
+    /// Closes a correlation; answers also what its event adds to the budget.
+    pub(crate) fn finish(
+        &mut self,
+        Finish { ticket, note }: Finish,
+        now: DateTime<Utc>,
+        settings: &Settings,
+    ) -> (Finished, u64) {
+        let Some((key, _)) = self.correlations.get_key_value(&ticket.key) else { return (Finished::Lost, 0) };
+        let key = Arc::clone(key);
+        let Some(stored) = self.correlations.get_mut(&ticket.key).filter(|stored| stored.expires > now)
+        else {
+            return (Finished::Lost, 0);
+        };
+        if stored.life.was_finished_by(&ticket) {
+            return (Finished::Finished, 0);
+        }
+        if !stored.life.is_held_by(&ticket) {
+            return (Finished::Lost, 0);
+        }
+        if let Some(look) = stored.life.look {
+            self.due.remove(&(look, Arc::clone(&key)));
+        }
+        if stored.fragments().len() as u64 != ticket.version {
+            let look = after(stored.last_updated.min(now), settings.grace);
+            stored.life.release(look);
+            self.due.insert((look, key));
+            return (Finished::Changed, 0);
+        }
+        let bytes = note.as_ref().map_or(0, |note| RECORD_BYTES + note.len() as u64);
+        let (had_events, fragments) = (!stored.life.events.is_empty(), stored.fragments().len());
+        stored.life.finish(fragments, note, now);
+        stored.bytes += bytes;
+        if !had_events && let Some(record) = stored.life.events.first() {
+            self.outbox.insert((record.closed, key));
+        }
+        (Finished::Finished, bytes)
+    }
+
+    /// Ends a claim, if it is still the last one.
+    pub(crate) fn release(
+        &mut self,
+        Release { ticket, look_after }: &Release,
+        now: DateTime<Utc>,
+        grace: Duration,
+    ) {
+        let Some((key, _)) = self.correlations.get_key_value(&ticket.key) else { return };
+        let key = Arc::clone(key);
+        let Some(stored) = self.correlations.get_mut(&ticket.key) else { return };
+        if !stored.life.is_held_by(ticket) {
+            return;
+        }
+        let is_changed = stored.fragments().len() as u64 != ticket.version;
+        let quiet = after(stored.last_updated.min(now), grace);
+        let look = after(now, *look_after);
+        let look = if is_changed { look.min(quiet) } else { look };
+        if let Some(before) = stored.life.look {
+            self.due.remove(&(before, Arc::clone(&key)));
+        }
+        stored.life.release(look);
+        self.due.insert((look, key));
+    }
+
+    /// Reads events, up to a number of them.
+    pub(crate) fn events(&self, max: usize, now: DateTime<Utc>) -> Vec<Event> {
+        let living = self.outbox.iter().filter_map(|(_, key)| Some((key, self.get(key, now)?)));
+        living.flat_map(|(key, stored)| events(key, stored)).take(max).collect()
+    }
+
+    /// Removes an event; answers whether it was there, and what it gives back to the budget.
+    pub(crate) fn remove_event(&mut self, id: &EventId, now: DateTime<Utc>) -> (bool, u64) {
+        let Some((key, _)) = self.correlations.get_key_value(&id.key) else { return (false, 0) };
+        let key = Arc::clone(key);
+        let Some(stored) = self.correlations.get_mut(&id.key) else { return (false, 0) };
+        let of =
+            |stored: &Stored| stored.life.events.iter().position(|record| record.generation == id.generation);
+        let Some(place) = of(stored).filter(|_| stored.first_seen == id.first_seen && stored.expires > now)
+        else {
+            return (false, 0);
+        };
+        let first = stored.life.events.first().map(|record| record.closed);
+        let removed = stored.life.events.remove(place);
+        let bytes = RECORD_BYTES + removed.note.len() as u64;
+        stored.bytes -= bytes;
+        if let Some(first) = first {
+            self.outbox.remove(&(first, Arc::clone(&key)));
+        }
+        if let Some(first) = stored.life.events.first() {
+            self.outbox.insert((first.closed, key));
+        }
+        (true, bytes)
+    }
+}
+
+/// What an event takes besides its note, estimated.
+const RECORD_BYTES: u64 = 128;
+
+fn events<'a>(
+    key: &'a state_core::CorrelationKey,
+    stored: &'a Stored,
+) -> impl Iterator<Item = Event> + use<'a> {
+    stored.life.events.iter().map(move |record| {
+        let until = stored.fragments()[..record.to.min(stored.fragments().len())].to_vec();
+        Event {
+            id: EventId { key: key.clone(), first_seen: stored.first_seen, generation: record.generation },
+            closed: record.closed,
+            note: record.note.clone(),
+            entry: stored.entry(&key.id),
+            news: news(until, record.from),
+        }
+    })
+}

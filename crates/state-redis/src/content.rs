@@ -1,0 +1,88 @@
+//! Everything that is stored of one correlation, read at once, and what is folded from it.
+
+use fred::prelude::Value;
+use state_core::{
+    Claim, CorrelationEntry, CorrelationId, CorrelationKey, Event, EventId, Fragment, Overrides, Ticket, news,
+};
+
+use crate::{
+    field::{self, Meta, Record, State, Unreadable},
+    packed,
+};
+
+/// All fields of a correlation.
+#[derive(Debug)]
+pub(crate) struct Content {
+    meta: Meta,
+    state: Option<State>,
+    records: Vec<Record>,
+    overrides: Overrides,
+    /// In order of arrival.
+    fragments: Vec<Fragment>,
+}
+
+impl Content {
+    /// Reads it from names and values in turn; `None` if it is not there or has expired.
+    pub(crate) fn read(fields: Vec<Value>, now: i64) -> Result<Option<Self>, Unreadable> {
+        let (mut meta, mut state, mut records, mut overrides) = (None, None, Vec::new(), None);
+        let mut fragments = Vec::with_capacity(fields.len() / 2);
+        let mut fields = fields.into_iter().filter_map(Value::into_bytes);
+        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+            if let Ok(name) = <[u8; 16]>::try_from(&name[..]) {
+                fragments.push(packed::unpack(name, &value)?);
+            } else if name == field::META {
+                meta = Some(Meta::read(&value)?);
+            } else if name == field::STATE {
+                state = Some(State::read(&value)?);
+            } else if name == field::EVENTS {
+                records = field::read_records(&value)?;
+            } else if name == field::OVERRIDES {
+                overrides = Some(value);
+            }
+        }
+        let Some(meta) = meta.filter(|meta| meta.expires > now) else { return Ok(None) };
+        fragments.sort_unstable_by_key(|(order, _)| *order);
+        let fragments = fragments.into_iter().map(|(_, fragment)| fragment).collect();
+        let overrides = field::read_overrides(overrides.as_deref())?;
+        Ok(Some(Self { meta, state, records, overrides, fragments }))
+    }
+
+    pub(crate) fn entry(self, id: &CorrelationId) -> Result<CorrelationEntry, Unreadable> {
+        let (first_seen, last_updated) = (self.meta.first_seen()?, self.meta.last_updated()?);
+        Ok(CorrelationEntry::fold(id.clone(), first_seen, last_updated, self.fragments, self.overrides))
+    }
+
+    /// The claim that was made at this time on what was read.
+    pub(crate) fn claim(self, key: CorrelationKey, now: i64) -> Result<Claim, Unreadable> {
+        let state = self.state.ok_or(Unreadable("a claimed correlation has no field s"))?;
+        let quiet = (now - self.meta.last_updated).max(0) as u64;
+        Ok(Claim {
+            ticket: Ticket { key: key.clone(), fence: state.fence, version: self.fragments.len() as u64 },
+            generation: u64::from(state.generation) + 1,
+            opened: field::time(state.opened)?,
+            quiet: std::time::Duration::from_micros(quiet),
+            is_full: state.is_full,
+            news: news(self.fragments.clone(), state.earlier as usize),
+            entry: self.entry(&key.id)?,
+        })
+    }
+
+    /// The events that nobody has removed, oldest first.
+    pub(crate) fn events(self, key: &CorrelationKey) -> Result<Vec<Event>, Unreadable> {
+        let (records, fragments) = (self.records.clone(), self.fragments.clone());
+        let first_seen = self.meta.first_seen()?;
+        let entry = self.entry(&key.id)?;
+        let event = |record: Record| {
+            let until = fragments[..fragments.len().min(record.to as usize)].to_vec();
+            let generation = u64::from(record.generation);
+            Ok(Event {
+                id: EventId { key: key.clone(), first_seen, generation },
+                closed: field::time(record.closed)?,
+                note: record.note,
+                entry: entry.clone(),
+                news: news(until, record.from as usize),
+            })
+        };
+        records.into_iter().map(event).collect()
+    }
+}

@@ -1,0 +1,42 @@
+-- Closes claimed correlations, and puts their events into the outbox.
+-- KEYS: due, out, then each correlation. ARGV: grace in microseconds; then for each correlation the fence of the claim,
+--       the number of fragments it saw, 1 if an event is to be told or else 0, and what the event says.
+-- Returns one digit for each: 0 closed, 1 something new has arrived, 2 somebody else's or gone.
+-- Atomic because the event must be there if and only if the correlation is closed, and nothing may arrive between.
+
+local grace = tonumber(ARGV[1])
+local now = clock()
+local answers = {}
+for k = 3, #KEYS do
+  local key = KEYS[k]
+  local at = k * 4 - 10
+  local fence, version, note = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 3]
+  local c, s = living(key, now)
+  local answer = '2'
+  if c and s.finished == fence then
+    -- Repeated. Written again, so that a WAIT behind this call vouches for the first time.
+    redis.call('HSET', key, 's', write_state(s))
+    answer = '0'
+  elseif c and s.closed == 0 and s.fence == fence then
+    local member = member_of(key)
+    if c.fragments ~= version then
+      end_claim(KEYS[1], key, s, quiet_at(c, now, grace), member)
+      answer = '1'
+    else
+      if ARGV[at + 2] == '1' then
+        s.generation = s.generation + 1
+        local events = redis.call('HGET', key, 'e') or ''
+        local event = struct.pack('<I4I4I4i8I4', s.generation, s.earlier, version, now, #note) .. note
+        redis.call('HSET', key, 'e', events .. event)
+        redis.call('ZADD', KEYS[2], 'NX', now, member)
+        hold_index(KEYS[2], c.guard)
+      end
+      s.closed, s.finished, s.earlier, s.lease, s.look = 1, fence, version, 0, 0
+      redis.call('HSET', key, 's', write_state(s))
+      redis.call('ZREM', KEYS[1], member)
+      answer = '0'
+    end
+  end
+  answers[#answers + 1] = answer
+end
+return table.concat(answers)
