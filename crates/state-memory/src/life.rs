@@ -137,6 +137,7 @@ impl Life {
             self.events.push(Record { generation, from, to: fragments, closed: now, note });
         }
         self.is_closed = true;
+        self.is_full = false;
         self.finished = self.fence;
         self.earlier = fragments;
         self.lease = None;

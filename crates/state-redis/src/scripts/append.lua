@@ -51,7 +51,7 @@ for k = 5, #KEYS do
     c = {first_seen = now, last_updated = now, expires = 0, ttl = ttl, indexed = 0, guard = 0, fragments = 0,
       spans = 0, logs = 0, errors = 0, bytes = 0, first_event = -1, last_event = -1}
   end
-  local labels, write, known, arrived, added, refused = have[2] or '', {'m', ''}, {}, false, false, false
+  local labels, write, known, arrived, added, full = have[2] or '', {'m', ''}, {}, false, false, false
 
   for f = 1, count do
     local place = at + f * 3 - 2
@@ -63,9 +63,9 @@ for k = 5, #KEYS do
       local facts = ARGV[place + 1]
       local spans, logs, errors, bytes, first, last = struct.unpack('<i8i8i8i8i8i8', facts)
       if (spans > 0 and c.spans + spans > spans_max) or (logs > 0 and c.logs + logs > spans_max) then
-        outcome, refused = '2', true
+        outcome = '2'
       elseif c.bytes + bytes > bytes_max then
-        outcome, refused = '3', true
+        outcome = '3'
       else
         outcome, added = '0', true
         known[name] = true
@@ -86,6 +86,7 @@ for k = 5, #KEYS do
       end
     end
     arrived = arrived or outcome < '2'
+    full = full or (outcome == '2' or outcome == '3') and (added or not (created or s and s.closed == 1))
     outcomes[#outcomes + 1] = outcome
   end
   at = at + 1 + count * 3
@@ -101,7 +102,7 @@ for k = 5, #KEYS do
   elseif added and s and s.lease == 0 and s.look > now + grace then
     look = now + grace
   end
-  if refused and not created and not (s and (s.closed == 1 or s.full == 1)) then
+  if full and not (s and s.full == 1) then
     s = s or read_state(nil, c)
     s.full = 1
     look = s.lease == 0 and now or s.look

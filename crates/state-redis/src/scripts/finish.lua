@@ -31,7 +31,7 @@ for k = 3, #KEYS do
         redis.call('ZADD', KEYS[2], 'NX', now, member)
         hold_index(KEYS[2], c.guard)
       end
-      s.closed, s.finished, s.earlier, s.lease, s.look = 1, fence, version, 0, 0
+      s.closed, s.full, s.finished, s.earlier, s.lease, s.look = 1, 0, fence, version, 0, 0
       redis.call('HSET', key, 's', write_state(s))
       redis.call('ZREM', KEYS[1], member)
       answer = '0'
