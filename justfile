@@ -45,6 +45,11 @@ replay *arguments: build
 show *arguments: build
     @{{loadgen}} show "$@"
 
+# Measure what every operation of the state costs (`just bench-state --help`)
+bench-state *arguments:
+    @cargo build --release --package state-bench --locked
+    @{{target}}/release/state-bench "$@"
+
 # Everything that must hold before a change is merged
 test: fmt clippy doc unit
 

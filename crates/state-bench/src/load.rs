@@ -1,0 +1,127 @@
+//! Appends requests, many at once, as the connections of an engine do.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use anyhow::ensure;
+use parking_lot::Mutex;
+use state_core::{Append, CorrelationEntry, CorrelationKey, Outcome, StateManager, Tenant};
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    batch::{Piece, split},
+    traffic::{Shape, Traffic},
+};
+
+/// Requests on their way at once.
+pub(crate) const AT_ONCE: usize = 16;
+
+/// Decides all ids and names.
+const SEED: u64 = 450;
+
+/// A request as an engine has split it.
+pub(crate) type Batch = Vec<Piece>;
+
+/// Requests of a shape, made once.
+#[derive(Debug, Default)]
+pub(crate) struct Pools(Mutex<HashMap<(usize, usize, usize, usize), Arc<Vec<Batch>>>>);
+
+impl Pools {
+    /// At least `count` requests, always the same ones.
+    pub(crate) fn get(&self, shape: Shape, count: usize) -> anyhow::Result<Arc<Vec<Batch>>> {
+        let Shape { traces, spans, requests } = shape;
+        let mut pools = self.0.lock();
+        let name = (traces, spans, requests, count);
+        if let Some(pool) = pools.get(&name) {
+            return Ok(Arc::clone(pool));
+        }
+        let pool = Arc::new(make(shape, count)?);
+        pools.insert(name, Arc::clone(&pool));
+        Ok(pool)
+    }
+}
+
+/// Makes requests; they are encoded and split a few at a time, so that little memory is held twice.
+fn make(shape: Shape, count: usize) -> anyhow::Result<Vec<Batch>> {
+    let mut traffic = Traffic::new(SEED);
+    let mut batches = Vec::with_capacity(count);
+    while batches.len() < count {
+        for request in traffic.requests(shape, 1) {
+            batches.push(split(&request)?);
+        }
+    }
+    Ok(batches)
+}
+
+/// The requests for another tenant: new to the store, though their bytes are the same.
+pub(crate) fn of_tenant(pool: &[Batch], number: u64) -> anyhow::Result<Vec<Batch>> {
+    let tenant: Tenant = format!("tenant-{number}").parse()?;
+    Ok(pool.iter().map(|batch| batch.iter().map(|piece| piece.of_tenant(&tenant)).collect()).collect())
+}
+
+/// Spans in requests.
+pub(crate) fn spans(batches: &[Batch]) -> u64 {
+    batches.iter().flatten().map(|piece| piece.identities.len() as u64).sum()
+}
+
+/// Appends requests until all are confirmed; answers how long each took. Naming, which comes before
+/// the call, belongs to it.
+///
+/// # Errors
+/// When one fails, or finds a fragment that was there already.
+pub(crate) async fn append(
+    managers: &[Arc<dyn StateManager>],
+    batches: Vec<Batch>,
+    at_once: usize,
+) -> anyhow::Result<Vec<Duration>> {
+    let count = batches.len();
+    let queue = Arc::new(Mutex::new(batches.into_iter()));
+    let mut tasks = JoinSet::new();
+    for index in 0..at_once {
+        let queue = Arc::clone(&queue);
+        let manager = Arc::clone(&managers[index % managers.len()]);
+        tasks.spawn(async move {
+            let mut latencies = Vec::new();
+            loop {
+                let Some(batch) = queue.lock().next() else { return Ok(latencies) };
+                latencies.push(append_one(&*manager, batch).await?);
+            }
+        });
+    }
+    let mut latencies = Vec::with_capacity(count);
+    while let Some(result) = tasks.join_next().await {
+        let part: anyhow::Result<Vec<Duration>> = result?;
+        latencies.extend(part?);
+    }
+    Ok(latencies)
+}
+
+/// Appends one request; answers how long it took.
+pub(crate) async fn append_one(manager: &dyn StateManager, batch: Batch) -> anyhow::Result<Duration> {
+    let begin = Instant::now();
+    let batch: Vec<Append> = batch.into_iter().map(Piece::append).collect();
+    let outcomes = manager.append(batch).await?;
+    let time = begin.elapsed();
+    ensure!(outcomes.iter().all(|outcome| *outcome == Outcome::Added), "a fragment was not new");
+    Ok(time)
+}
+
+/// Sets correlations, many at once.
+pub(crate) async fn set_all(
+    manager: &Arc<dyn StateManager>,
+    entries: impl IntoIterator<Item = (CorrelationKey, CorrelationEntry)>,
+) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::new();
+    for (key, entry) in entries {
+        if tasks.len() >= AT_ONCE
+            && let Some(result) = tasks.join_next().await
+        {
+            result??;
+        }
+        let manager = Arc::clone(manager);
+        tasks.spawn(async move { manager.set_correlation(&key, entry, None).await });
+    }
+    while let Some(result) = tasks.join_next().await {
+        result??;
+    }
+    Ok(())
+}
