@@ -61,7 +61,7 @@ pub(crate) struct Deployed {
 #[derive(Debug)]
 enum Servers {
     None,
-    One(RedisServer),
+    One(Box<RedisServer>),
     Cluster(RedisCluster),
 }
 
@@ -74,7 +74,7 @@ impl Deployed {
         let options = Options { settings: vec![setting], ..Options::default() };
         let servers = match deployment {
             Deployment::Memory => Servers::None,
-            Deployment::Single => Servers::One(RedisServer::start(options).await?),
+            Deployment::Single => Servers::One(Box::new(RedisServer::start(options).await?)),
             Deployment::Cluster => Servers::Cluster(cluster(0, options).await?),
             Deployment::Replicated => Servers::Cluster(cluster(1, options).await?),
         };

@@ -23,19 +23,20 @@ pub(crate) type Batch = Vec<Piece>;
 
 /// Requests of a shape, made once.
 #[derive(Debug, Default)]
-pub(crate) struct Pools(Mutex<HashMap<(usize, usize, usize, usize), Arc<Vec<Batch>>>>);
+pub(crate) struct Pools(Mutex<HashMap<(Shape, usize), Pool>>);
+
+/// Requests that are appended again and again, for another tenant each time.
+pub(crate) type Pool = Arc<Vec<Batch>>;
 
 impl Pools {
     /// At least `count` requests, always the same ones.
-    pub(crate) fn get(&self, shape: Shape, count: usize) -> anyhow::Result<Arc<Vec<Batch>>> {
-        let Shape { traces, spans, requests } = shape;
+    pub(crate) fn get(&self, shape: Shape, count: usize) -> anyhow::Result<Pool> {
         let mut pools = self.0.lock();
-        let name = (traces, spans, requests, count);
-        if let Some(pool) = pools.get(&name) {
+        if let Some(pool) = pools.get(&(shape, count)) {
             return Ok(Arc::clone(pool));
         }
         let pool = Arc::new(make(shape, count)?);
-        pools.insert(name, Arc::clone(&pool));
+        pools.insert((shape, count), Arc::clone(&pool));
         Ok(pool)
     }
 }

@@ -39,7 +39,7 @@ const AGENTS: [&str; 4] =
     ["okhttp/4.12.0", "Apache-HttpClient/5.3.1", "python-requests/2.32.3", "Go-http-client/2.0"];
 
 /// How the spans of traces lie in requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     /// Traces in a request.
     pub(crate) traces: usize,
@@ -185,7 +185,7 @@ fn attribute(key: &str, value: Value) -> KeyValue {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
+    use prost::Message;
 
     use super::*;
 

@@ -26,14 +26,14 @@ fn entries(
     round: u64,
     time: DateTime<Utc>,
 ) -> anyhow::Result<Vec<(CorrelationKey, CorrelationEntry)>> {
-    let batches = load::of_tenant(&*pools.get(Shape::ALONE, count)?, round)?;
+    let batches = load::of_tenant(&pools.get(Shape::ALONE, count)?, round)?;
     Ok(batches.into_iter().flatten().map(|piece| piece.entry(time)).collect())
 }
 
 pub(super) async fn get(bench: &Bench) -> anyhow::Result<Vec<Sample>> {
     let Bench { deployed, scale, pools } = bench;
     let manager = deployed.open().await?;
-    let batches = load::of_tenant(&*pools.get(Shape::ALONE, scale.calls)?, 0)?;
+    let batches = load::of_tenant(&pools.get(Shape::ALONE, scale.calls)?, 0)?;
     let keys: Vec<_> = batches.iter().flatten().map(|piece| piece.key.clone()).collect();
     load::append(&[Arc::clone(&manager)], batches, AT_ONCE).await?;
     let mut samples = Vec::new();
