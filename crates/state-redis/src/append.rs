@@ -30,7 +30,7 @@ pub(crate) async fn append(
     router: &Router,
     config: &commit::Config,
     attempted: &str,
-    entries: Vec<Entry>,
+    entries: Arc<[Entry]>,
     in_flight: &InFlight,
     deadline: Instant,
 ) -> Result<Vec<Outcome>> {
@@ -94,7 +94,7 @@ fn urgency(error: &RedisError) -> u8 {
 async fn gathered(
     router: &Router,
     config: &commit::Config,
-    entries: &[Entry],
+    entries: &Arc<[Entry]>,
     pending: &[usize],
     outcomes: &mut Outcomes,
     permit: &Arc<OwnedSemaphorePermit>,
@@ -112,8 +112,13 @@ async fn gathered(
     }
     let answers = groups.into_values().map(|(node, places)| {
         let (reply, answer) = oneshot::channel();
-        let entries = places.iter().map(|place| entries[*place].clone()).collect();
-        node.commit(Commit { entries, reply, permit: Arc::clone(permit) });
+        let commit = Commit {
+            entries: Arc::clone(entries),
+            places: places.clone(),
+            reply,
+            _permit: Arc::clone(permit),
+        };
+        node.commit(commit);
         async move { (places, timeout_at(deadline, answer).await) }
     });
     for (places, answer) in join_all(answers).await {
@@ -138,7 +143,7 @@ async fn follow(
         outcome.as_ref().is_err_and(|error| matches!(Fault::of(error), Fault::Ask(_)))
     };
     let moving: Vec<usize> = (0..entries.len()).filter(|place| is_moving(&outcomes[*place])).collect();
-    let again: Vec<Entry> = moving.iter().map(|place| entries[*place].clone()).collect();
+    let again: Vec<&Entry> = moving.iter().map(|place| &entries[*place]).collect();
     for (places, command) in config.calls(&again) {
         let slot = config.keys.of(again[places[0]].bucket).slot;
         let mut answers = router.write(attempted, slot, vec![command], deadline).await?;

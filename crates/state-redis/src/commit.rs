@@ -1,6 +1,6 @@
 //! Group commit: the appends of concurrent requests go out together, one script call per bucket.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fred::{
@@ -20,7 +20,8 @@ use crate::{
     keys::{Bucket, Keys},
     link::{Command, Link},
     node::any_connected,
-    packed, script,
+    packed::Packer,
+    script,
 };
 
 /// Most fragments in one script call: a call keeps its server from everything else, at about
@@ -43,17 +44,39 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Packs a fragment for its correlation.
-    pub(crate) fn pack(keys: &Keys, append: &Append) -> Self {
-        let Append { key, fragment } = append;
-        let bucket = keys.bucket(key);
-        Self {
-            bucket,
-            key: keys.of(bucket).correlation(key),
-            name: Bytes::copy_from_slice(fragment.id().bytes()),
-            facts: field::facts(fragment),
-            packed: packed::pack(fragment),
-        }
+    /// Packs fragments for their correlations, all in one piece of memory.
+    pub(crate) fn pack(keys: &Keys, batch: &[Append]) -> Arc<[Self]> {
+        let mut packer = Packer::new();
+        let mut memory =
+            Vec::with_capacity(batch.iter().map(|append| append.fragment.payload().len() + 128).sum());
+        let parts: Vec<_> = batch
+            .iter()
+            .map(|Append { key, fragment }| {
+                let bucket = keys.bucket(key);
+                keys.of(bucket).put_correlation(key, &mut memory);
+                let key_end = memory.len();
+                memory.extend_from_slice(fragment.id().bytes());
+                let name_end = memory.len();
+                field::put_facts(&mut memory, fragment);
+                let facts_end = memory.len();
+                packer.pack(fragment, &mut memory);
+                (bucket, [key_end, name_end, facts_end, memory.len()])
+            })
+            .collect();
+        let memory = Bytes::from(memory);
+        let mut start = 0;
+        let entry = |(bucket, [key, name, facts, packed]): (Bucket, [usize; 4])| {
+            let entry = Self {
+                bucket,
+                key: memory.slice(start..key),
+                name: memory.slice(key..name),
+                facts: memory.slice(name..facts),
+                packed: memory.slice(facts..packed),
+            };
+            start = packed;
+            entry
+        };
+        parts.into_iter().map(entry).collect()
     }
 
     /// What it takes while it is on its way, roughly.
@@ -67,10 +90,19 @@ impl Entry {
 /// for the answer any more.
 #[derive(Debug)]
 pub(crate) struct Commit {
-    pub(crate) entries: Vec<Entry>,
+    /// All of the request.
+    pub(crate) entries: Arc<[Entry]>,
+    /// Which of them are for this primary.
+    pub(crate) places: Vec<usize>,
     pub(crate) reply: oneshot::Sender<Vec<Result<Outcome, Error>>>,
     /// Its share of what may be in flight, given back when it is done.
-    pub(crate) permit: Arc<OwnedSemaphorePermit>,
+    pub(crate) _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Commit {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.places.iter().map(|place| &self.entries[*place])
+    }
 }
 
 /// What every append is sent with.
@@ -104,13 +136,15 @@ pub(crate) fn start(
                     gather(&mut queue, config.gather).await
                 };
                 let Some(commits) = commits else { return };
-                let (entries, replies) = split(commits);
+                let commits: Vec<_> =
+                    commits.into_iter().filter(|commit| !commit.reply.is_closed()).collect();
+                let entries: Vec<&Entry> = commits.iter().flat_map(Commit::entries).collect();
                 let mut outcomes = Vec::with_capacity(entries.len());
                 for entries in batches(&entries) {
                     let link = any_connected(&links[..count], index);
                     outcomes.extend(config.append(link, entries).await);
                 }
-                answer(outcomes, replies);
+                answer(outcomes, commits);
             }
         });
     }
@@ -125,8 +159,8 @@ async fn gather(queue: &mut mpsc::UnboundedReceiver<Commit>, gather: Duration) -
     let (mut fragments, mut bytes) = (0, 0);
     loop {
         let last = commits.last().expect("it began with one");
-        fragments += last.entries.len();
-        bytes += last.entries.iter().map(|entry| entry.packed.len()).sum::<usize>();
+        fragments += last.places.len();
+        bytes += last.entries().map(|entry| entry.packed.len()).sum::<usize>();
         if fragments >= FRAGMENTS_PER_BATCH || bytes >= BYTES_PER_BATCH {
             return Some(commits);
         }
@@ -143,11 +177,11 @@ async fn gather(queue: &mut mpsc::UnboundedReceiver<Commit>, gather: Duration) -
 
 /// Cuts entries so that each part is sent, and answered, in the time of a command: a single request
 /// can be of any size.
-fn batches(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+fn batches<'a, 'b>(entries: &'b [&'a Entry]) -> impl Iterator<Item = &'b [&'a Entry]> {
     let mut rest = entries;
     std::iter::from_fn(move || {
         let mut bytes = 0;
-        let fits = |(number, entry): &(usize, &Entry)| {
+        let fits = |(number, entry): &(usize, &&Entry)| {
             bytes += entry.packed.len();
             *number < FRAGMENTS_PER_BATCH && (*number == 0 || bytes <= BYTES_PER_BATCH)
         };
@@ -158,29 +192,17 @@ fn batches(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
     })
 }
 
-type Reply = (usize, oneshot::Sender<Vec<Result<Outcome, Error>>>, Arc<OwnedSemaphorePermit>);
-
-fn split(commits: Vec<Commit>) -> (Vec<Entry>, Vec<Reply>) {
-    let mut entries = Vec::new();
-    let mut replies = Vec::new();
-    for commit in commits.into_iter().filter(|commit| !commit.reply.is_closed()) {
-        replies.push((commit.entries.len(), commit.reply, commit.permit));
-        entries.extend(commit.entries);
-    }
-    (entries, replies)
-}
-
-fn answer(outcomes: Vec<Result<Outcome, Error>>, replies: Vec<Reply>) {
+fn answer(outcomes: Vec<Result<Outcome, Error>>, commits: Vec<Commit>) {
     let mut outcomes = outcomes.into_iter();
-    for (count, reply, _permit) in replies {
+    for commit in commits {
         // Who asked may have given up; the append itself is done all the same.
-        let _ = reply.send(outcomes.by_ref().take(count).collect());
+        let _ = commit.reply.send(outcomes.by_ref().take(commit.places.len()).collect());
     }
 }
 
 impl Config {
     /// Sends entries over one connection; answers in their order.
-    async fn append(&self, link: &Link, entries: &[Entry]) -> Vec<Result<Outcome, Error>> {
+    async fn append(&self, link: &Link, entries: &[&Entry]) -> Vec<Result<Outcome, Error>> {
         let calls = self.calls(entries);
         let (places, mut commands): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
         self.replicas.wait_behind(&mut commands);
@@ -196,23 +218,19 @@ impl Config {
     }
 
     /// The script calls for entries, each with the places of the entries it adds.
-    pub(crate) fn calls(&self, entries: &[Entry]) -> Vec<(Vec<usize>, Command)> {
-        let mut buckets = HashMap::<Bucket, Vec<usize>>::new();
-        for (place, entry) in entries.iter().enumerate() {
-            buckets.entry(entry.bucket).or_default().push(place);
-        }
-        let mut calls = Vec::with_capacity(buckets.len());
-        for (bucket, mut places) in buckets {
-            // A stable sort: fragments of one correlation stay in the order in which they came.
-            places.sort_by(|one, other| entries[*one].key.cmp(&entries[*other].key));
-            for places in places.chunks(FRAGMENTS_PER_CALL_MAX) {
-                calls.push((places.to_vec(), self.call(bucket, places, entries)));
-            }
-        }
-        calls
+    pub(crate) fn calls(&self, entries: &[&Entry]) -> Vec<(Vec<usize>, Command)> {
+        let mut places: Vec<usize> = (0..entries.len()).collect();
+        // A stable sort: fragments of one correlation stay in the order in which they came.
+        let order = |place: &usize| (entries[*place].bucket, &entries[*place].key);
+        places.sort_by(|one, other| order(one).cmp(&order(other)));
+        places
+            .chunk_by(|one, other| entries[*one].bucket == entries[*other].bucket)
+            .flat_map(|places| places.chunks(FRAGMENTS_PER_CALL_MAX))
+            .map(|places| (places.to_vec(), self.call(entries[places[0]].bucket, places, entries)))
+            .collect()
     }
 
-    fn call(&self, bucket: Bucket, places: &[usize], entries: &[Entry]) -> Command {
+    fn call(&self, bucket: Bucket, places: &[usize], entries: &[&Entry]) -> Command {
         let names = self.keys.of(bucket);
         let mut keys = names.indexes().to_vec();
         let mut arguments: Vec<Value> = vec![

@@ -1,5 +1,7 @@
 //! Everything that is stored of one correlation, read at once, and what is folded from it.
 
+use std::collections::HashMap;
+
 use fred::prelude::Value;
 use state_core::{
     Claim, CorrelationEntry, CorrelationId, CorrelationKey, Event, EventId, Fragment, Overrides, Ticket, news,
@@ -25,11 +27,11 @@ impl Content {
     /// Reads it from names and values in turn; `None` if it is not there or has expired.
     pub(crate) fn read(fields: Vec<Value>, now: i64) -> Result<Option<Self>, Unreadable> {
         let (mut meta, mut state, mut records, mut overrides) = (None, None, Vec::new(), None);
-        let mut fragments = Vec::with_capacity(fields.len() / 2);
+        let (mut packed, mut order) = (HashMap::with_capacity(fields.len() / 2), Vec::new());
         let mut fields = fields.into_iter().filter_map(Value::into_bytes);
         while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
             if let Ok(name) = <[u8; 16]>::try_from(&name[..]) {
-                fragments.push(packed::unpack(name, &value)?);
+                packed.insert(name, value);
             } else if name == field::META {
                 meta = Some(Meta::read(&value)?);
             } else if name == field::STATE {
@@ -38,11 +40,18 @@ impl Content {
                 records = field::read_records(&value)?;
             } else if name == field::OVERRIDES {
                 overrides = Some(value);
+            } else if let Some(number) = field::chunk_number(&name) {
+                order.push((number, value));
             }
         }
         let Some(meta) = meta.filter(|meta| meta.expires > now) else { return Ok(None) };
-        fragments.sort_unstable_by_key(|(order, _)| *order);
-        let fragments = fragments.into_iter().map(|(_, fragment)| fragment).collect();
+        order.sort_unstable_by_key(|(number, _)| *number);
+        let names = order.iter().flat_map(|(_, names)| names.as_chunks().0);
+        let unpack = |name: &[u8; 16]| {
+            let packed = packed.get(name).ok_or(Unreadable("a fragment is not there"))?;
+            packed::unpack(*name, packed)
+        };
+        let fragments = names.map(unpack).collect::<Result<_, _>>()?;
         let overrides = field::read_overrides(overrides.as_deref())?;
         Ok(Some(Self { meta, state, records, overrides, fragments }))
     }

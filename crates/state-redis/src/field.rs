@@ -7,9 +7,9 @@
 //! | `s` | where it stands between creation and close, in the order of [`State`]; only once it was claimed, set or full |
 //! | `e` | events that nobody has removed: for each its generation, the numbers of fragments of earlier generations and of this one with them (4 bytes each), when it was closed (8 bytes), its note with its length (4 bytes) |
 //! | `u` | JSON of what a user has set; only after `set` |
-//! | 16 bytes: the fragment's name | order of arrival (4 bytes, little-endian), then the packed fragment (`packed.rs`) |
+//! | `o0`, `o1`, … | names of the fragments in order of arrival, 16 bytes each, 64 in each field |
+//! | 16 bytes: the fragment's name | the packed fragment (`packed.rs`) |
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use state_core::{CorrelationId, Counts, Fragment, Labels, Origin, Overrides, Root, Summary};
 
@@ -21,6 +21,11 @@ pub(crate) const LABELS: &str = "l";
 pub(crate) const STATE: &str = "s";
 /// Events that nobody has removed.
 pub(crate) const EVENTS: &str = "e";
+/// Begins the names of the fields that hold the order of arrival.
+pub(crate) const ORDER: &str = "o";
+/// Fragments of which one such field holds the names: few enough that adding one costs little, and as
+/// many as in `scripts/meta.lua`.
+pub(crate) const CHUNK: usize = 64;
 /// What a user has set.
 pub(crate) const OVERRIDES: &str = "u";
 
@@ -47,30 +52,26 @@ pub(crate) struct Meta {
     pub(crate) counts: Counts,
 }
 
-/// Bytes of field `m`: thirteen numbers of 8 bytes.
-const META_BYTES: usize = 13 * 8;
+/// Bytes of field `m`: four counts of 4 bytes, nine numbers of 8 bytes.
+const META_BYTES: usize = 4 * 4 + 9 * 8;
 
 impl Meta {
-    /// Reads field `m`. The order is the one in `scripts/meta.lua`.
+    /// Reads field `m`. The order is the one in `scripts/meta.lua`: first_seen, last_updated, expires,
+    /// and the scripts' own TTL, index time and guard; fragments, spans, logs and errors as counts;
+    /// bytes, first and last event.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
-        if bytes.len() != META_BYTES {
-            return Err(Unreadable("field m has another length"));
-        }
-        let mut numbers = bytes
-            .chunks_exact(8)
-            .map(|number| i64::from_le_bytes(number.try_into().expect("a chunk of 8 bytes is 8 bytes long")));
-        let mut next = || numbers.next().expect("the length was checked");
-        let (first_seen, last_updated, expires) = (next(), next(), next());
-        // TTL, last index time, guard and number of fragments are the scripts' own.
-        let _own = (next(), next(), next(), next());
-        let (spans, logs, errors, bytes) = (next(), next(), next(), next());
-        let (first_event, last_event) = (next(), next());
+        let bytes: &[u8; META_BYTES] =
+            bytes.try_into().map_err(|_| Unreadable("field m has another length"))?;
+        let number = |at: usize| number(bytes, at);
+        let (first_seen, last_updated, expires) = (number(0), number(8), number(16));
+        let [spans, logs, errors] = [52, 56, 60].map(|at| u64::from(count(bytes, at)));
+        let (bytes, first_event, last_event) = (number(64) as u64, number(72), number(80));
         let event = |micros| if micros == NO_EVENT { None } else { DateTime::from_timestamp_micros(micros) };
         let counts = Counts {
-            spans: spans as u64,
-            logs: logs as u64,
-            errors: errors as u64,
-            bytes: bytes as u64,
+            spans,
+            logs,
+            errors,
+            bytes,
             first_event: event(first_event),
             last_event: event(last_event),
         };
@@ -84,6 +85,16 @@ impl Meta {
     pub(crate) fn last_updated(&self) -> Result<DateTime<Utc>, Unreadable> {
         time(self.last_updated)
     }
+}
+
+/// The little-endian number of 8 bytes at a place that is known to be there.
+fn number(bytes: &[u8], at: usize) -> i64 {
+    i64::from_le_bytes(*bytes[at..].first_chunk().expect("the length was checked"))
+}
+
+/// The count of 4 bytes at such a place.
+fn count(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(*bytes[at..].first_chunk().expect("the length was checked"))
 }
 
 /// A stored time.
@@ -110,13 +121,13 @@ impl State {
     /// finished (8 bytes each), generation and earlier (4 bytes each), closed and full (1 byte each).
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
         let bytes: &[u8; 50] = bytes.try_into().map_err(|_| Unreadable("field s has another length"))?;
-        let time = |at: usize| bytes[at..at + 8].try_into().map(i64::from_le_bytes);
-        let count = |at: usize| bytes[at..at + 4].try_into().map(u32::from_le_bytes);
-        let opened = time(0).expect("the length was checked");
-        let fence = time(24).expect("the length was checked");
-        let generation = count(40).expect("the length was checked");
-        let earlier = count(44).expect("the length was checked");
-        Ok(Self { opened, fence, generation, earlier, is_full: bytes[49] == 1 })
+        Ok(Self {
+            opened: number(bytes, 0),
+            fence: number(bytes, 24),
+            generation: count(bytes, 40),
+            earlier: count(bytes, 44),
+            is_full: bytes[49] == 1,
+        })
     }
 }
 
@@ -163,14 +174,22 @@ pub(crate) fn numbers(counts: &Counts) -> [i64; 6] {
     [counts[0], counts[1], counts[2], counts[3], event(*first_event), event(*last_event)]
 }
 
-/// The numbers and labels of one fragment, as `scripts/append.lua` reads them.
-pub(crate) fn facts(fragment: &Fragment) -> Bytes {
+/// Writes the numbers and labels of one fragment, as `scripts/append.lua` reads them.
+pub(crate) fn put_facts(out: &mut Vec<u8>, fragment: &Fragment) {
     let mut counts = Counts::default();
     counts.absorb(fragment);
-    let mut facts = Vec::with_capacity(128);
-    facts.extend_from_slice(numbers(&counts).map(i64::to_le_bytes).as_flattened());
-    put_labels(&mut facts, fragment);
-    facts.into()
+    let [spans, logs, errors, bytes, first_event, last_event] = numbers(&counts);
+    // A request is far below 4 GiB.
+    let counts = [spans, logs, errors, bytes].map(|count| (count as u32).to_le_bytes());
+    out.extend_from_slice(counts.as_flattened());
+    out.extend_from_slice([first_event, last_event].map(i64::to_le_bytes).as_flattened());
+    put_labels(out, fragment);
+}
+
+/// Names and values of the fields that hold the order of arrival.
+pub(crate) fn order(names: &[[u8; 16]]) -> impl Iterator<Item = (String, &[u8])> {
+    let chunks = names.chunks(CHUNK).enumerate();
+    chunks.map(|(number, names)| (format!("{ORDER}{number}"), names.as_flattened()))
 }
 
 /// Writes the label texts of a fragment, each ended, as they are searched for and stored.
@@ -188,6 +207,11 @@ fn put_labels(text: &mut Vec<u8>, fragment: &Fragment) {
     if let Some(root) = &fragment.facts().root {
         label(b'r', &root.service, &root.name);
     }
+}
+
+/// Which part of the order of arrival a field holds, if it does.
+pub(crate) fn chunk_number(name: &[u8]) -> Option<u32> {
+    std::str::from_utf8(name).ok()?.strip_prefix(ORDER)?.parse().ok()
 }
 
 /// Adds the label texts of a fragment that are not there yet, as `scripts/append.lua` does.

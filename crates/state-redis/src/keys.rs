@@ -90,12 +90,16 @@ impl Keys {
 
 impl BucketKeys {
     pub(crate) fn correlation(&self, key: &CorrelationKey) -> Bytes {
-        let (tenant, id) = (key.tenant.as_str(), key.id.as_str());
-        let mut name = Vec::with_capacity(self.correlation.len() + tenant.len() + 1 + id.len());
-        for part in [self.correlation.as_str(), tenant, "/", id] {
-            name.extend_from_slice(part.as_bytes());
-        }
+        let mut name = Vec::new();
+        self.put_correlation(key, &mut name);
         name.into()
+    }
+
+    /// Writes the key of a correlation behind what is there.
+    pub(crate) fn put_correlation(&self, key: &CorrelationKey, out: &mut Vec<u8>) {
+        for part in [self.correlation.as_str(), key.tenant.as_str(), "/", key.id.as_str()] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 
     /// The sorted sets, in the order in which the scripts take them.

@@ -1,14 +1,16 @@
 //! Lists by time over all buckets, newest first, from indexes that lag a little.
 //!
 //! The score of a correlation in `time:{T}` is at most [`INDEX_LAG`] before its last arrival. So a
-//! correlation that has not been looked at in a bucket arrived last before (score reached there) +
-//! lag, and what arrived at or after the latest of these borders is settled.
+//! correlation that has not been looked at arrived last before the highest score that is left + lag,
+//! and what arrived at or after this border is settled.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use fred::prelude::Value;
-use futures::future::try_join_all;
 use state_core::{CorrelationId, Cursor, Page, RangeQuery, Result, Summary};
 use tokio::time::Instant;
 use tracing::warn;
@@ -21,24 +23,32 @@ use crate::{
     router::Router,
 };
 
-/// How far the index by time may lag behind the last arrival: one ZADD per second is enough for a
-/// trace that keeps growing.
-pub(crate) const INDEX_LAG: Duration = Duration::from_secs(1);
+/// How far the index by time may lag behind the last arrival: the fragments of a burst move it once. A
+/// list looks at everything that arrived in its newest lag.
+pub(crate) const INDEX_LAG: Duration = Duration::from_millis(20);
 const INDEX_LAG_MICROS: i64 = INDEX_LAG.as_micros() as i64;
-/// Correlations after which a page ends early, once it has got beyond its first second.
+/// Correlations after which a page ends early, once it has got beyond its first lag.
 const EXAMINED_MAX: usize = 10_000;
+/// Correlations that are read at once.
+const READ_MAX: usize = 1_000;
+/// Correlations that are read beyond those that are wanted: some do not match.
+const READ_SPARE: usize = 16;
 
 const ATTEMPTED: &str = "list correlations";
 
-/// How far a bucket has been read.
+/// How far the index of a bucket has been read.
 struct Reader {
     bucket: Bucket,
+    /// Members and scores that were read of the index, but not looked at.
+    ahead: VecDeque<(Bytes, i64)>,
     /// Score of the last member read; none before has a lower one.
     reached: i64,
-    /// Members read that have this score. The next look begins with this score again, because one
+    /// Members read that have this score. The next read begins with this score again, because one
     /// of them may have moved away meanwhile, and leaves them out by name.
     at_reached: HashSet<Bytes>,
-    exhausted: bool,
+    is_exhausted: bool,
+    /// When the index was read, by the clock of its server.
+    now: i64,
 }
 
 /// Reads one page.
@@ -51,32 +61,106 @@ pub(crate) async fn page(
     let start = query.after.clone().max(query.to.map(Cursor::before));
     let newest = start.map_or(i64::MAX, |start| start.last_updated.timestamp_micros());
     let oldest = query.from.map_or(i64::MIN, |from| from.timestamp_micros().saturating_sub(INDEX_LAG_MICROS));
-    let reader = |bucket| Reader { bucket, reached: newest, at_reached: HashSet::new(), exhausted: false };
-    let mut readers: Vec<Reader> = keys.buckets().map(reader).collect();
-    let chunk = (query.limit / readers.len() * 2 + 16).min(1_000);
+    let mut readers: Vec<Reader> = keys.buckets().map(|bucket| Reader::new(bucket, newest)).collect();
+    let chunk = (query.limit / readers.len() * 2 + 16).min(READ_MAX);
     let (mut found, mut examined) = (Vec::<Summary>::new(), 0);
     loop {
-        // What is already certain needs no further look.
+        read_ahead(router, keys, &mut readers, oldest, chunk, deadline).await?;
+        let border = readers.iter().filter_map(Reader::highest).max();
+        let border = border.map(|highest| highest.saturating_add(INDEX_LAG_MICROS));
         found.sort_by_cached_key(Cursor::of);
-        let last_wanted =
-            found.get(query.limit.saturating_sub(1)).map(|summary| summary.last_updated.timestamp_micros());
-        let open = |reader: &&mut Reader| {
-            !reader.exhausted
-                && last_wanted.is_none_or(|wanted| reader.reached.saturating_add(INDEX_LAG_MICROS) > wanted)
-        };
-        let border = readers.iter().filter(|reader| !reader.exhausted).map(|reader| reader.reached).max();
-        let border = border.map(|reached| reached.saturating_add(INDEX_LAG_MICROS));
-        let enough = examined >= EXAMINED_MAX && border.is_some_and(|border| border <= newest);
-        let reads: Vec<_> = readers.iter_mut().filter(open).collect();
-        if enough || reads.is_empty() {
+        let last_wanted = found.get(query.limit.saturating_sub(1));
+        let last_wanted = last_wanted.map(|summary| summary.last_updated.timestamp_micros());
+        let is_enough = border.is_none_or(|border| {
+            last_wanted.is_some_and(|wanted| border <= wanted)
+                || (examined >= EXAMINED_MAX && border <= newest)
+        });
+        if is_enough {
             return Ok(finish(found, border, query.limit));
         }
-        let reads = reads.into_iter().map(|reader| reader.next(router, keys, oldest, chunk, query, deadline));
-        for (summaries, count) in try_join_all(reads).await? {
-            examined += count;
-            found.extend(summaries);
+        let missing = query.limit.saturating_sub(found.len()) + READ_SPARE;
+        let looked_at = next(&mut readers, missing.min(READ_MAX));
+        examined += looked_at.len();
+        found.extend(summaries(router, keys, query, looked_at, deadline).await?);
+    }
+}
+
+/// Reads on in the indexes of which nothing is left to look at.
+async fn read_ahead(
+    router: &Router,
+    keys: &Keys,
+    readers: &mut [Reader],
+    oldest: i64,
+    chunk: usize,
+    deadline: Instant,
+) -> Result<()> {
+    loop {
+        let mut short: Vec<_> = readers.iter_mut().filter(|reader| reader.is_short()).collect();
+        if short.is_empty() {
+            return Ok(());
+        }
+        let calls = short.iter().flat_map(|reader| {
+            let names = keys.of(reader.bucket);
+            [Command::bare("TIME"), reader.range(&names.time, oldest, chunk)]
+                .map(|command| (names.slot, command))
+        });
+        let mut answers = router.scatter(ATTEMPTED, calls.collect(), deadline, false).await.into_iter();
+        for reader in &mut short {
+            if let (Some(time), Some(members)) = (answers.next(), answers.next()) {
+                reader.take(read_time(time?), members?.into_array(), chunk);
+            }
         }
     }
+}
+
+/// Takes the members with the highest scores to look at, as long as what was read of the indexes
+/// reaches.
+fn next(readers: &mut [Reader], most: usize) -> Vec<(Bucket, Bytes, i64)> {
+    let mut looked_at = Vec::new();
+    while looked_at.len() < most {
+        let highest = readers
+            .iter_mut()
+            .filter(|reader| reader.highest().is_some())
+            .max_by_key(|reader| reader.highest());
+        let Some(reader) = highest else { break };
+        let Some((member, _)) = reader.ahead.pop_front() else { break };
+        looked_at.push((reader.bucket, member, reader.now));
+    }
+    looked_at
+}
+
+/// Reads correlations; answers those that match.
+async fn summaries(
+    router: &Router,
+    keys: &Keys,
+    query: &RangeQuery,
+    looked_at: Vec<(Bucket, Bytes, i64)>,
+    deadline: Instant,
+) -> Result<Vec<Summary>> {
+    let (mut ids, mut reads) = (Vec::new(), Vec::new());
+    for (bucket, member, now) in looked_at {
+        if let Some((tenant, id)) = parse_member(&member)
+            && tenant == query.tenant
+        {
+            let names = keys.of(bucket);
+            reads.push((names.slot, read_summary(names.of_member(&member))));
+            ids.push((id, now));
+        }
+    }
+    let answers = router.scatter(ATTEMPTED, reads, deadline, false).await;
+    let mut matches = Vec::new();
+    for ((id, now), answer) in ids.into_iter().zip(answers) {
+        // One that cannot be read must not hide the others.
+        let summary = match answer {
+            Err(error) if error.is_retryable() => return Err(error),
+            answer => answer.and_then(|fields| summary(id, fields, now)),
+        };
+        match summary {
+            Ok(summary) => matches.extend(summary.filter(|summary| query.admits(summary))),
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "left out of a list"),
+        }
+    }
+    Ok(matches)
 }
 
 fn finish(mut found: Vec<Summary>, border: Option<i64>, limit: usize) -> Page {
@@ -98,35 +182,38 @@ fn finish(mut found: Vec<Summary>, border: Option<i64>, limit: usize) -> Page {
 }
 
 impl Reader {
-    /// Reads the next members, newest first; answers those that match, and how many were read.
-    async fn next(
-        &mut self,
-        router: &Router,
-        keys: &Keys,
-        oldest: i64,
-        chunk: usize,
-        query: &RangeQuery,
-        deadline: Instant,
-    ) -> Result<(Vec<Summary>, usize)> {
-        let names = keys.of(self.bucket);
+    fn new(bucket: Bucket, newest: i64) -> Self {
+        let (ahead, at_reached) = (VecDeque::new(), HashSet::new());
+        Self { bucket, ahead, reached: newest, at_reached, is_exhausted: false, now: 0 }
+    }
+
+    /// The highest score of what has not been looked at; `None` if that is everything.
+    fn highest(&self) -> Option<i64> {
+        let read = self.ahead.front().map(|(_, score)| *score);
+        read.or((!self.is_exhausted).then_some(self.reached))
+    }
+
+    fn is_short(&self) -> bool {
+        self.ahead.is_empty() && !self.is_exhausted
+    }
+
+    /// The command that reads on in the index.
+    fn range(&self, index: &Bytes, oldest: i64, chunk: usize) -> Command {
         let limit = |border: i64, open: &str| match border {
             i64::MAX => "+inf".to_owned(),
             i64::MIN => "-inf".to_owned(),
             border => format!("{open}{border}"),
         };
         let (max, min) = (limit(self.reached, ""), limit(oldest, "("));
-        let count = chunk + self.at_reached.len();
-        let key = Value::Bytes(names.time.clone());
-        let rest =
-            [max.as_str(), min.as_str(), "WITHSCORES", "LIMIT", "0", &count.to_string()].map(Value::from);
-        let range = Command::new("ZREVRANGEBYSCORE", [key].into_iter().chain(rest));
-        let answers =
-            router.call(ATTEMPTED, names.slot, vec![Command::bare("TIME"), range], deadline).await?;
-        let (now, members) = read_time_and(answers)?;
-        self.exhausted = members.len() / 2 < count;
-        let examined = members.len() / 2;
+        let count = (chunk + self.at_reached.len()).to_string();
+        let rest = [max.as_str(), min.as_str(), "WITHSCORES", "LIMIT", "0", &count].map(Value::from);
+        Command::new("ZREVRANGEBYSCORE", [Value::Bytes(index.clone())].into_iter().chain(rest))
+    }
 
-        let (mut ids, mut reads) = (Vec::new(), Vec::new());
+    /// Takes the answer to it.
+    fn take(&mut self, now: i64, members: Vec<Value>, chunk: usize) {
+        self.now = now;
+        self.is_exhausted = members.len() / 2 < chunk + self.at_reached.len();
         let mut members = members.into_iter();
         while let (Some(member), Some(score)) = (members.next().and_then(Value::into_bytes), members.next()) {
             let score = score.as_f64().unwrap_or_default() as i64;
@@ -134,28 +221,10 @@ impl Reader {
                 self.at_reached.clear();
                 self.reached = score;
             }
-            if let Some((tenant, id)) = parse_member(&member)
-                && tenant == query.tenant
-                && !self.at_reached.contains(&member)
-            {
-                reads.push(read_summary(names.of_member(&member)));
-                ids.push(id);
-            }
-            self.at_reached.insert(member);
-        }
-        if reads.is_empty() {
-            return Ok((Vec::new(), examined));
-        }
-        let answers = router.call(ATTEMPTED, names.slot, reads, deadline).await?;
-        let mut matches = Vec::new();
-        for (id, fields) in ids.into_iter().zip(answers) {
-            match summary(id, fields, now) {
-                Ok(summary) => matches.extend(summary.filter(|summary| query.admits(summary))),
-                // One that cannot be read must not hide the others.
-                Err(error) => warn!(error = &error as &dyn std::error::Error, "left out of a list"),
+            if self.at_reached.insert(member.clone()) {
+                self.ahead.push_back((member, score));
             }
         }
-        Ok((matches, examined))
     }
 }
 
@@ -164,13 +233,18 @@ fn read_summary(key: Bytes) -> Command {
     Command::new("HMGET", [Value::Bytes(key)].into_iter().chain(fields))
 }
 
-/// Reads the answer to `TIME` in microseconds, and the list after it.
-pub(crate) fn read_time_and(answers: Vec<Value>) -> Result<(i64, Vec<Value>)> {
-    let mut answers = answers.into_iter();
-    let time = answers.next().map(Value::into_array).unwrap_or_default();
+/// Reads the answer to `TIME` in microseconds.
+fn read_time(time: Value) -> i64 {
+    let time = time.into_array();
     let number = |place: usize| time.get(place).and_then(Value::as_i64).unwrap_or_default();
-    let micros = number(0) * 1_000_000 + number(1);
-    Ok((micros, answers.next().map(Value::into_array).unwrap_or_default()))
+    number(0) * 1_000_000 + number(1)
+}
+
+/// Reads the answer to `TIME` in microseconds, and the list after it.
+pub(crate) fn read_time_and(answers: Vec<Value>) -> (i64, Vec<Value>) {
+    let mut answers = answers.into_iter();
+    let now = answers.next().map(read_time).unwrap_or_default();
+    (now, answers.next().map(Value::into_array).unwrap_or_default())
 }
 
 /// The summary of a correlation; `None` if it has gone meanwhile or has expired.

@@ -1,5 +1,7 @@
 //! A fragment as it is stored: LZ4 of its signal, facts, identities and payload.
 //!
+//! The length before compression (4 bytes) stands before it.
+//!
 //! | part | form |
 //! |---|---|
 //! | signal | 1 byte: 0 spans, 1 log records |
@@ -12,38 +14,48 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 use state_core::{Facts, Fragment, FragmentId, Origin, Root, Signal};
 
 use crate::field::{NO_EVENT, Unreadable};
 
-/// Bytes of a pair of texts beside the texts.
-const PAIR_BYTES: usize = 8;
+/// Packs fragments one after the other, with the same memory to work in.
+pub(crate) struct Packer {
+    plain: Vec<u8>,
+    table: CompressTable,
+}
 
-/// Packs a fragment; the append script puts its order of arrival before it.
-pub(crate) fn pack(fragment: &Fragment) -> Bytes {
-    let facts = fragment.facts();
-    let (identities, payload) = (fragment.identities(), fragment.payload());
-    let texts = |pairs: &mut dyn Iterator<Item = (&str, &str)>| -> usize {
-        pairs.map(|(one, other)| PAIR_BYTES + one.len() + other.len()).sum()
-    };
-    let names = texts(&mut origins(facts)) + texts(&mut roots(facts)) + texts(&mut keys(facts));
-    let mut plain = Vec::with_capacity(64 + names + 16 * identities.len() + payload.len());
-    plain.push(match fragment.signal() {
-        Signal::Traces => 0,
-        Signal::Logs => 1,
-    });
-    plain.extend_from_slice(&facts.errors.to_le_bytes());
-    for event in [facts.first_event, facts.last_event] {
-        let micros = event.map_or(NO_EVENT, |time| time.timestamp_micros());
-        plain.extend_from_slice(&micros.to_le_bytes());
+impl Packer {
+    pub(crate) fn new() -> Self {
+        Self { plain: Vec::new(), table: CompressTable::large() }
     }
-    put_pairs(&mut plain, facts.origins.len(), origins(facts));
-    put_pairs(&mut plain, usize::from(facts.root.is_some()), roots(facts));
-    put_pairs(&mut plain, facts.keys.len(), keys(facts));
-    put_count(&mut plain, identities.len());
-    plain.extend_from_slice(identities.as_flattened());
-    plain.extend_from_slice(payload);
-    lz4_flex::block::compress_prepend_size(&plain).into()
+
+    /// Packs a fragment, and writes it behind what is there.
+    pub(crate) fn pack(&mut self, fragment: &Fragment, out: &mut Vec<u8>) {
+        let (facts, plain) = (fragment.facts(), &mut self.plain);
+        plain.clear();
+        plain.push(match fragment.signal() {
+            Signal::Traces => 0,
+            Signal::Logs => 1,
+        });
+        plain.extend_from_slice(&facts.errors.to_le_bytes());
+        for event in [facts.first_event, facts.last_event] {
+            let micros = event.map_or(NO_EVENT, |time| time.timestamp_micros());
+            plain.extend_from_slice(&micros.to_le_bytes());
+        }
+        put_pairs(plain, facts.origins.len(), origins(facts));
+        put_pairs(plain, usize::from(facts.root.is_some()), roots(facts));
+        put_pairs(plain, facts.keys.len(), keys(facts));
+        put_count(plain, fragment.identities().len());
+        plain.extend_from_slice(fragment.identities().as_flattened());
+        plain.extend_from_slice(fragment.payload());
+        put_count(out, plain.len());
+        let start = out.len();
+        out.resize(start + get_maximum_output_size(plain.len()), 0);
+        let written = compress_into_with_table(plain, &mut out[start..], &mut self.table)
+            .expect("there is room for the largest output");
+        out.truncate(start + written);
+    }
 }
 
 fn origins(facts: &Facts) -> impl Iterator<Item = (&str, &str)> {
@@ -70,9 +82,8 @@ fn put_pairs<'a>(plain: &mut Vec<u8>, count: usize, pairs: impl Iterator<Item = 
     }
 }
 
-/// Reads a fragment's field; answers its order of arrival too.
-pub(crate) fn unpack(name: [u8; 16], value: &[u8]) -> Result<(u32, Fragment), Unreadable> {
-    let (order, packed) = value.split_first_chunk().ok_or(CUT_SHORT)?;
+/// Reads the field of the fragment with a name.
+pub(crate) fn unpack(name: [u8; 16], packed: &[u8]) -> Result<Fragment, Unreadable> {
     let plain = lz4_flex::block::decompress_size_prepended(packed);
     let mut plain = Plain(plain.map_err(|_| Unreadable("a fragment cannot be decompressed"))?.into());
     let signal = match plain.number()? {
@@ -95,7 +106,7 @@ pub(crate) fn unpack(name: [u8; 16], value: &[u8]) -> Result<(u32, Fragment), Un
     if fragment.id() != FragmentId::from_bytes(name) {
         return Err(Unreadable("a fragment's bytes do not have its name"));
     }
-    Ok((u32::from_le_bytes(*order), fragment))
+    Ok(fragment)
 }
 
 const CUT_SHORT: Unreadable = Unreadable("a fragment is cut short");

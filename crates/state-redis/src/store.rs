@@ -1,6 +1,6 @@
 //! The contract on Redis: each operation as the calls it makes.
 
-use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,7 +30,7 @@ use crate::{
     link::Command,
     list,
     node::NodeConfig,
-    packed,
+    packed::Packer,
     router::Router,
     schema, script,
 };
@@ -123,19 +123,6 @@ impl RedisStateManager {
             .map(drop)
     }
 
-    /// Calls a script that removes correlations of a bucket; answers its one number.
-    async fn remove(
-        &self,
-        attempted: &str,
-        bucket: Bucket,
-        command: Command,
-        deadline: Instant,
-    ) -> Result<u64> {
-        let answers =
-            self.router.write(attempted, self.keys.of(bucket).slot, vec![command], deadline).await?;
-        read_count(attempted, &answers)
-    }
-
     fn keys_of(&self, bucket: Bucket, members: &[Bytes]) -> Vec<Bytes> {
         let names = self.keys.of(bucket);
         let correlations = members.iter().map(|member| names.of_member(member));
@@ -146,37 +133,45 @@ impl RedisStateManager {
     /// that was stuck must not undo what came after its caller was told that it failed.
     async fn not_after(&self, attempted: &str, slot: u16, deadline: Instant) -> Result<Value> {
         let answers = self.router.call(attempted, slot, vec![Command::bare("TIME")], deadline).await?;
-        let (now, _) = list::read_time_and(answers)?;
+        let (now, _) = list::read_time_and(answers);
         let left = deadline.saturating_duration_since(Instant::now());
         Ok(Value::from(now + left.as_micros() as i64))
     }
 
-    /// Asks all buckets at once.
-    async fn over_buckets<T, F: Future<Output = Result<T>>>(
-        &self,
-        ask: impl Fn(Bucket) -> F,
-    ) -> Result<Vec<T>> {
-        try_join_all(self.keys.buckets().map(ask)).await
-    }
-
-    /// Counts a bucket, and finds what in it may have expired.
-    async fn look(&self, attempted: &str, bucket: Bucket, deadline: Instant) -> Result<(u64, Vec<Bytes>)> {
-        let names = self.keys.of(bucket);
-        let keys = vec![names.time.clone(), names.exp.clone()];
-        let command = script::DUE.call(keys, [Value::from(REMOVED_PER_CALL as i64)]);
-        let mut answers = self.router.call(attempted, names.slot, vec![command], deadline).await?;
-        let mut answer = answers.pop().map(Value::into_array).unwrap_or_default().into_iter();
-        let count = answer.next().and_then(|count| count.as_u64());
-        let count = count.ok_or_else(|| error::unavailable(attempted, "a script answered no number"))?;
-        Ok((count, answer.filter_map(Value::into_bytes).collect()))
+    /// Counts buckets, and finds what in them may have expired.
+    async fn look(&self, attempted: &str, buckets: Vec<Bucket>, deadline: Instant) -> Result<Vec<Look>> {
+        let calls = buckets.iter().map(|bucket| {
+            let names = self.keys.of(*bucket);
+            let keys = vec![names.time.clone(), names.exp.clone()];
+            (names.slot, script::DUE.call(keys, [Value::from(REMOVED_PER_CALL as i64)]))
+        });
+        let answers = self.router.scatter(attempted, calls.collect(), deadline, false).await;
+        let look = |(bucket, answer): (Bucket, Result<Value>)| {
+            let mut answer = answer?.into_array().into_iter();
+            let count = read_count(attempted, &answer.next().into_iter().collect::<Vec<_>>())?;
+            Ok(Look { bucket, count, due: answer.filter_map(Value::into_bytes).collect() })
+        };
+        buckets.into_iter().zip(answers).map(look).collect()
     }
 
     /// Frees what has expired. Replicas need not have heard of it: it expires there all the same.
-    async fn free(&self, attempted: &str, bucket: Bucket, due: &[Bytes], deadline: Instant) -> Result<u64> {
-        let command = script::EXPIRE.call(self.keys_of(bucket, due), []);
-        let answers = self.router.call(attempted, self.keys.of(bucket).slot, vec![command], deadline).await?;
-        read_count(attempted, &answers)
+    async fn free(&self, attempted: &str, looks: &[Look], deadline: Instant) -> Result<u64> {
+        let due = looks.iter().filter(|look| !look.due.is_empty());
+        let calls = due.map(|Look { bucket, due, .. }| {
+            (self.keys.of(*bucket).slot, script::EXPIRE.call(self.keys_of(*bucket, due), []))
+        });
+        let answers = self.router.scatter(attempted, calls.collect(), deadline, false).await;
+        answers.into_iter().map(|answer| read_count(attempted, &[answer?])).sum()
     }
+}
+
+/// What a look at a bucket has come to.
+struct Look {
+    bucket: Bucket,
+    /// Correlations in it, those that may have expired included.
+    count: u64,
+    /// Members that may have expired.
+    due: Vec<Bytes>,
 }
 
 fn read_count(attempted: &str, answers: &[Value]) -> Result<u64> {
@@ -192,7 +187,7 @@ impl StateManager for RedisStateManager {
         self.open(&attempted).await?;
         let bytes: usize = batch.iter().map(|append| append.fragment.payload().len()).sum();
         let keys = Arc::clone(&self.keys);
-        let pack = move || batch.iter().map(|append| Entry::pack(&keys, append)).collect();
+        let pack = move || Entry::pack(&keys, &batch);
         let entries = if bytes > INLINE_BYTES_MAX {
             let packed = spawn_blocking(pack).await;
             packed.map_err(|error| error::unavailable(&attempted, error.to_string()))?
@@ -209,7 +204,7 @@ impl StateManager for RedisStateManager {
         let read = Command::new("HGETALL", [Value::Bytes(names.correlation(key))]);
         let commands = vec![Command::bare("TIME"), read];
         let answers = self.router.call(&attempted, names.slot, commands, self.router.deadline()).await?;
-        let (now, fields) = list::read_time_and(answers)?;
+        let (now, fields) = list::read_time_and(answers);
         let content = Content::read(fields, now).map_err(|error| error::unreadable(&attempted, error))?;
         let entry = content.map(|content| content.entry(&key.id)).transpose();
         entry.map_err(|error| error::unreadable(&attempted, error))
@@ -224,29 +219,35 @@ impl StateManager for RedisStateManager {
         let attempted = format!("set correlation {key}");
         self.open(&attempted).await?;
         let ttl = self.settings.admit(key, &entry, ttl)?;
-        let mut counts = Counts::default();
-        let mut labels = Vec::new();
-        let mut known = HashSet::new();
-        let mut packed = Vec::new();
+        let (mut counts, mut labels, mut names) = (Counts::default(), Vec::new(), Vec::new());
+        let (mut known, mut fields, mut packer) = (HashSet::new(), Vec::new(), Packer::new());
         for fragment in entry.fragments() {
             if known.insert(fragment.id()) {
                 counts.absorb(fragment);
                 field::add_labels(&mut labels, fragment);
-                packed.push(Value::Bytes(Bytes::copy_from_slice(fragment.id().bytes())));
-                packed.push(Value::Bytes(packed::pack(fragment)));
+                names.push(*fragment.id().bytes());
+                let mut packed = Vec::new();
+                packer.pack(fragment, &mut packed);
+                fields.push(Value::Bytes(Bytes::copy_from_slice(fragment.id().bytes())));
+                fields.push(Value::Bytes(packed.into()));
             }
+        }
+        for (name, names) in field::order(&names) {
+            fields.push(name.into());
+            fields.push(Value::Bytes(Bytes::copy_from_slice(names)));
         }
         let times = [entry.first_seen.timestamp_micros(), entry.last_updated.timestamp_micros()];
         let numbers = times.into_iter().chain([ttl.as_micros() as i64]).chain(field::numbers(&counts));
         let mut arguments: Vec<Value> = numbers.map(Value::from).collect();
         arguments.push(Value::Bytes(labels.into()));
         arguments.push(field::write_overrides(&entry.overrides()).into());
-        let (deadline, names) = (self.router.deadline(), self.keys.of(self.keys.bucket(key)));
-        let slot = names.slot;
+        let (deadline, bucket) = (self.router.deadline(), self.keys.of(self.keys.bucket(key)));
+        let slot = bucket.slot;
         arguments.push(self.not_after(&attempted, slot, deadline).await?);
         arguments.push((self.settings.grace.as_micros() as i64).into());
-        arguments.extend(packed);
-        let keys = names.indexes().into_iter().chain([names.correlation(key)]).collect();
+        arguments.push((names.len() as i64).into());
+        arguments.extend(fields);
+        let keys = bucket.indexes().into_iter().chain([bucket.correlation(key)]).collect();
         let command = script::SET.call(keys, arguments);
         self.router.write(&attempted, slot, vec![command], deadline).await.map(drop)
     }
@@ -259,7 +260,8 @@ impl StateManager for RedisStateManager {
         let not_after = self.not_after(&attempted, names.slot, deadline).await?;
         let keys = names.indexes().into_iter().chain([names.gone.clone(), names.correlation(key)]).collect();
         let command = script::DELETE.call(keys, [not_after]);
-        Ok(self.remove(&attempted, bucket, command, deadline).await? == 1)
+        let answers = self.router.write(&attempted, names.slot, vec![command], deadline).await?;
+        Ok(read_count(&attempted, &answers)? == 1)
     }
 
     async fn claim_due(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
@@ -296,57 +298,66 @@ impl StateManager for RedisStateManager {
         let attempted = format!("clean up before {cutoff}");
         self.open(&attempted).await?;
         let cutoff = cutoff.timestamp_micros();
-        let removed = self.over_buckets(async |bucket| {
-            let names = self.keys.of(bucket);
-            let mut removed = 0;
-            loop {
-                // Each round has its own time: the whole is as large as what is stored.
-                let deadline = self.router.deadline();
+        let mut removed = 0;
+        let mut buckets: Vec<Bucket> = self.keys.buckets().collect();
+        while !buckets.is_empty() {
+            // Each round has its own time: the whole is as large as what is stored.
+            let deadline = self.router.deadline();
+            let ranges = buckets.iter().map(|bucket| {
+                let names = self.keys.of(*bucket);
                 let key = Value::Bytes(names.time.clone());
                 let (max, limit) = (format!("({cutoff}"), REMOVED_PER_CALL.to_string());
                 let rest = ["-inf", &max, "LIMIT", "0", &limit].map(Value::from);
-                let range = Command::new("ZRANGEBYSCORE", [key].into_iter().chain(rest));
-                let mut answers = self.router.call(&attempted, names.slot, vec![range], deadline).await?;
-                let members = answers.pop().map(Value::into_array).unwrap_or_default();
-                let members: Vec<Bytes> = members.into_iter().filter_map(Value::into_bytes).collect();
+                (names.slot, Command::new("ZRANGEBYSCORE", [key].into_iter().chain(rest)))
+            });
+            let found = self.router.scatter(&attempted, ranges.collect(), deadline, false).await;
+            let (mut calls, mut unfinished) = (Vec::new(), Vec::new());
+            for (bucket, members) in buckets.into_iter().zip(found) {
+                let members = members?.into_array().into_iter().filter_map(Value::into_bytes);
+                let members: Vec<Bytes> = members.collect();
                 if !members.is_empty() {
+                    let names = self.keys.of(bucket);
                     let mut keys = self.keys_of(bucket, &members);
                     keys.insert(4, names.gone.clone());
-                    let command = script::CLEANUP.call(keys, [Value::from(cutoff)]);
-                    removed += self.remove(&attempted, bucket, command, deadline).await?;
+                    calls.push((names.slot, script::CLEANUP.call(keys, [Value::from(cutoff)])));
                 }
-                if members.len() < REMOVED_PER_CALL {
-                    return Ok(removed);
+                if members.len() == REMOVED_PER_CALL {
+                    unfinished.push(bucket);
                 }
             }
-        });
-        Ok(removed.await?.iter().sum())
+            for answer in self.router.scatter(&attempted, calls, deadline, true).await {
+                removed += read_count(&attempted, &[answer?])?;
+            }
+            buckets = unfinished;
+        }
+        Ok(removed)
     }
 
     async fn expire(&self) -> Result<u64> {
         let attempted = "expire correlations";
         self.open(attempted).await?;
         let deadline = self.router.deadline();
-        let freed = self.over_buckets(async |bucket| match self.look(attempted, bucket, deadline).await? {
-            (_, due) if due.is_empty() => Ok(0),
-            (_, due) => self.free(attempted, bucket, &due, deadline).await,
-        });
-        Ok(freed.await?.iter().sum())
+        let looked = self.look(attempted, self.keys.buckets().collect(), deadline).await?;
+        self.free(attempted, &looked, deadline).await
     }
 
     async fn get_correlation_count(&self) -> Result<u64> {
         let attempted = "count correlations";
         self.open(attempted).await?;
-        let counts = self.over_buckets(async |bucket| {
-            loop {
-                let deadline = self.router.deadline();
-                match self.look(attempted, bucket, deadline).await? {
-                    (count, due) if due.is_empty() => return Ok(count),
-                    (_, due) => self.free(attempted, bucket, &due, deadline).await?,
-                };
-            }
-        });
-        Ok(counts.await?.iter().sum())
+        let mut count = 0;
+        let mut buckets: Vec<Bucket> = self.keys.buckets().collect();
+        while !buckets.is_empty() {
+            let deadline = self.router.deadline();
+            let (mut expired, counted): (Vec<_>, Vec<_>) = self
+                .look(attempted, buckets, deadline)
+                .await?
+                .into_iter()
+                .partition(|look| !look.due.is_empty());
+            count += counted.iter().map(|look| look.count).sum::<u64>();
+            self.free(attempted, &expired, deadline).await?;
+            buckets = expired.drain(..).map(|look| look.bucket).collect();
+        }
+        Ok(count)
     }
 
     async fn ready(&self) -> Result<()> {

@@ -8,11 +8,15 @@
 -- Atomic because whether a fragment is new, whether it fits, and the counts it changes must be one decision.
 -- A correlation of which every fragment is refused keeps what it has; otherwise field m is written even when nothing is
 -- new, so that a WAIT after this call vouches for what was there before.
+--
+-- This is the call that costs: Redis hashes every byte of every string that Lua makes, at more than a nanosecond each,
+-- so packed bytes are passed on as they are, and tables are used again.
 
 local spans_max, bytes_max, ttl, lag, grace =
   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock()
-local outcomes, time, exp, due, guard = {}, {}, {}, {}, 0
+local outcomes, time, exp, due, held = {}, {}, {}, {}, 0
+local read, write = {'m', 'l', 's', 'o0'}, {'m'}
 local at = 6
 
 -- Adds the labels that are not known yet. 16 KiB: what a summary remembers is bounded.
@@ -25,68 +29,85 @@ local function add_labels(known, new)
   return known
 end
 
+local function place(index, score, member)
+  index[#index + 1] = score
+  index[#index + 1] = member
+end
+
 for k = 5, #KEYS do
   local key = KEYS[k]
   local count = tonumber(ARGV[at])
-  local fields = {'m', 'l', 's'}
   for f = 1, count do
-    fields[f + 3] = ARGV[at + f * 3 - 2]
+    read[f + 4] = ARGV[at + f * 3 - 2]
   end
   -- A key that is broken must not stop the call: what it did before would lack its place in the indexes.
-  local have = redis.pcall('HMGET', key, unpack(fields))
-  local readable, c, s = not have.err, nil, nil
+  local have = redis.pcall('HMGET', key, unpack(read, 1, count + 4))
+  local readable = not have.err and (not have[1] or #have[1] == META_BYTES) and (not have[3] or #have[3] == STATE_BYTES)
+  local first_seen, last_updated, expires, own_ttl, indexed, guard, fragments, spans, logs, errors, bytes, first_event,
+    last_event
   if readable and have[1] then
-    readable, c = pcall(read_meta, have[1])
+    first_seen, last_updated, expires, own_ttl, indexed, guard, fragments, spans, logs, errors, bytes, first_event,
+      last_event = struct.unpack(META, have[1])
+    if expires <= now then
+      remove(key)
+      first_seen = nil
+    end
   end
-  if readable and c and have[3] then
-    readable, s = pcall(read_state, have[3], c)
-  end
-  if c and readable and c.expires <= now then
-    remove(key)
-    c, s = nil, nil
-  end
-  local created = readable and not c
+  local created = readable and not first_seen
   if created then
     have = {}
-    c = {first_seen = now, last_updated = now, expires = 0, ttl = ttl, indexed = 0, guard = 0, fragments = 0,
-      spans = 0, logs = 0, errors = 0, bytes = 0, first_event = -1, last_event = -1}
+    first_seen, last_updated, expires, own_ttl, indexed, guard = now, now, 0, ttl, 0, 0
+    fragments, spans, logs, errors, bytes, first_event, last_event = 0, 0, 0, 0, 0, -1, -1
   end
-  local labels, write, known, arrived, added, full = have[2] or '', {'m', ''}, {}, false, false, false
+  local s = readable and have[3] and read_state(have[3])
+  local closed = s and s.closed == 1
+  local labels, order, chunk = have[2] or '', have[4] or '', 0
+  if readable and fragments >= CHUNK then
+    chunk = math.floor(fragments / CHUNK)
+    order = redis.call('HGET', key, 'o' .. chunk) or ''
+  end
+  local written, known, arrived, added, full = 2, count > 1 and {}, false, false, false
 
   for f = 1, count do
-    local place = at + f * 3 - 2
-    local name = ARGV[place]
+    local argument = at + f * 3 - 2
+    local name = ARGV[argument]
     local outcome = '1'
     if not readable then
       outcome = '4'
-    elseif not (have[f + 3] or known[name]) then
-      local facts = ARGV[place + 1]
-      local spans, logs, errors, bytes, first, last = struct.unpack('<i8i8i8i8i8i8', facts)
-      if (spans > 0 and c.spans + spans > spans_max) or (logs > 0 and c.logs + logs > spans_max) then
+    elseif not (have[f + 4] or known and known[name]) then
+      local facts = ARGV[argument + 1]
+      local more_spans, more_logs, more_errors, more_bytes, first, last = struct.unpack('<I4I4I4I4i8i8', facts)
+      if more_spans > 0 and spans + more_spans > spans_max or more_logs > 0 and logs + more_logs > spans_max then
         outcome = '2'
-      elseif c.bytes + bytes > bytes_max then
+      elseif bytes + more_bytes > bytes_max then
         outcome = '3'
       else
         outcome, added = '0', true
-        known[name] = true
-        write[#write + 1] = name
-        write[#write + 1] = struct.pack('<I4', c.fragments) .. ARGV[place + 2]
-        c.fragments = c.fragments + 1
-        c.spans, c.logs, c.errors, c.bytes = c.spans + spans, c.logs + logs, c.errors + errors, c.bytes + bytes
-        if first ~= -1 and (c.first_event == -1 or first < c.first_event) then
-          c.first_event = first
+        if known then
+          known[name] = true
         end
-        if last > c.last_event then
-          c.last_event = last
+        write[written + 1], write[written + 2] = name, ARGV[argument + 2]
+        written = written + 2
+        order, fragments = order .. name, fragments + 1
+        if fragments % CHUNK == 0 then
+          write[written + 1], write[written + 2] = 'o' .. chunk, order
+          written, order, chunk = written + 2, '', chunk + 1
         end
-        local new = string.sub(facts, 49)
+        spans, logs, errors, bytes = spans + more_spans, logs + more_logs, errors + more_errors, bytes + more_bytes
+        if first ~= -1 and (first_event == -1 or first < first_event) then
+          first_event = first
+        end
+        if last > last_event then
+          last_event = last
+        end
+        local new = string.sub(facts, 33)
         if new ~= labels then
           labels = labels == '' and #new < 16384 and new or add_labels(labels, new)
         end
       end
     end
     arrived = arrived or outcome < '2'
-    full = full or (outcome == '2' or outcome == '3') and (added or not (created or s and s.closed == 1))
+    full = full or (outcome == '2' or outcome == '3') and (added or not (created or closed))
     outcomes[#outcomes + 1] = outcome
   end
   at = at + 1 + count * 3
@@ -96,20 +117,19 @@ for k = 5, #KEYS do
   local look
   if created and arrived then
     look = now + grace
-  elseif added and s and s.closed == 1 then
+  elseif added and closed then
     s.closed, s.opened, s.lease = 0, now, 0
     look = now + grace
   elseif added and s and s.lease == 0 and s.look > now + grace then
     look = now + grace
   end
   if full and not (s and s.full == 1) then
-    s = s or read_state(nil, c)
+    s = s or new_state(first_seen)
     s.full = 1
     look = s.lease == 0 and now or s.look
   end
   if look then
-    due[#due + 1] = look
-    due[#due + 1] = member_of(key)
+    place(due, look, member_of(key))
     if s then
       s.look = look
       redis.call('HSET', key, 's', write_state(s))
@@ -117,48 +137,43 @@ for k = 5, #KEYS do
   end
 
   if arrived then
-    c.last_updated = math.max(c.last_updated, now)
-    c.expires = math.max(c.expires, now + c.ttl)
-    if created or c.last_updated - c.indexed >= lag then
-      c.indexed = c.last_updated
-      time[#time + 1] = c.indexed
-      time[#time + 1] = member_of(key)
+    last_updated = math.max(last_updated, now)
+    expires = math.max(expires, now + own_ttl)
+    if created or last_updated - indexed >= lag then
+      indexed = last_updated
+      place(time, indexed, member_of(key))
     end
     if created then
-      exp[#exp + 1] = c.expires
-      exp[#exp + 1] = member_of(key)
+      place(exp, expires, member_of(key))
     end
-    local renew = c.expires > c.guard
+    local renew = expires > guard
     if renew then
-      c.guard = c.expires + c.ttl
-      guard = math.max(guard, c.guard)
+      guard = expires + own_ttl
+      held = math.max(held, guard)
     end
     if labels ~= (have[2] or '') then
-      write[#write + 1] = 'l'
-      write[#write + 1] = labels
+      write[written + 1], write[written + 2] = 'l', labels
+      written = written + 2
     end
-    write[2] = write_meta(c)
-    redis.call('HSET', key, unpack(write))
+    if added and order ~= '' then
+      write[written + 1], write[written + 2] = 'o' .. chunk, order
+      written = written + 2
+    end
+    write[2] = struct.pack(META, first_seen, last_updated, expires, own_ttl, indexed, guard, fragments, spans, logs,
+      errors, bytes, first_event, last_event)
+    redis.call('HSET', key, unpack(write, 1, written))
     if renew then
-      redis.call('PEXPIREAT', key, math.ceil(c.guard / 1000))
+      redis.call('PEXPIREAT', key, math.ceil(guard / 1000))
     end
   end
 end
 
-if #time > 0 then
-  redis.call('ZADD', KEYS[1], unpack(time))
-end
-if #exp > 0 then
-  redis.call('ZADD', KEYS[2], unpack(exp))
-end
-if #due > 0 then
-  redis.call('ZADD', KEYS[3], unpack(due))
-end
-if guard > 0 then
-  hold_index(KEYS[1], guard)
-  hold_index(KEYS[2], guard)
-end
-if guard > 0 or #due > 0 then
-  hold_index(KEYS[3], math.max(guard, now + 2 * ttl))
+for number, index in ipairs({time, exp, due}) do
+  if #index > 0 then
+    redis.call('ZADD', KEYS[number], unpack(index))
+    hold_index(KEYS[number], math.max(held, now + 2 * ttl))
+  elseif held > 0 then
+    hold_index(KEYS[number], held)
+  end
 end
 return table.concat(outcomes)

@@ -4,7 +4,7 @@
 -- Atomic because an arrival between the look and the removal must not be lost.
 
 local now, cutoff = clock(), tonumber(ARGV[1])
-local removed = 0
+local removed, keys, members = 0, {}, {}
 for k = 6, #KEYS do
   local key = KEYS[k]
   local c = meta_of(key)
@@ -13,10 +13,17 @@ for k = 6, #KEYS do
     redis.call('HSET', key, 'm', write_meta(c))
     redis.call('ZADD', KEYS[1], c.indexed, member_of(key))
   else
-    remove(key)
+    keys[#keys + 1] = key
+    members[#members + 1] = member_of(key)
     if c and c.expires > now then
       removed = removed + 1
     end
+  end
+end
+if #keys > 0 then
+  redis.call('UNLINK', unpack(keys))
+  for index = 1, 4 do
+    redis.call('ZREM', KEYS[index], unpack(members))
   end
 end
 mark_removal(KEYS[5])

@@ -4,14 +4,22 @@
 -- Atomic because an arrival between the look and the removal must not be lost.
 
 local now = clock()
-local freed = 0
+local freed, keys, members = 0, {}, {}
 for k = 5, #KEYS do
   local key = KEYS[k]
   local c = meta_of(key)
   if c and c.expires > now then
     redis.call('ZADD', KEYS[2], c.expires, member_of(key))
   else
-    freed = freed + remove(key)
+    keys[#keys + 1] = key
+    members[#members + 1] = member_of(key)
+  end
+end
+if #keys > 0 then
+  redis.call('UNLINK', unpack(keys))
+  freed = redis.call('ZREM', KEYS[1], unpack(members))
+  for index = 2, 4 do
+    redis.call('ZREM', KEYS[index], unpack(members))
   end
 end
 return freed

@@ -5,7 +5,7 @@ local function clock()
   return time[1] * 1000000 + time[2]
 end
 
-local META = '<i8i8i8i8i8i8i8i8i8i8i8i8i8'
+local META, META_BYTES = '<i8i8i8i8i8i8I4I4I4I4i8i8i8', 88
 
 local function read_meta(text)
   local c = {}
@@ -19,25 +19,27 @@ local function write_meta(c)
     c.logs, c.errors, c.bytes, c.first_event, c.last_event)
 end
 
+-- Fragments of which one field o holds the names.
+local CHUNK = 64
+
 -- Field m of a correlation; nil if it is not there or cannot be read. A key that is broken must not stop a call over
 -- many keys.
 local function meta_of(key)
   local text = redis.pcall('HGET', key, 'm')
-  if type(text) ~= 'string' then
-    return nil
+  if type(text) == 'string' and #text == META_BYTES then
+    return read_meta(text)
   end
-  local readable, c = pcall(read_meta, text)
-  return readable and c or nil
 end
 
-local STATE = '<i8i8i8i8i8I4I4BB'
+local STATE, STATE_BYTES = '<i8i8i8i8i8I4I4BB', 50
 
--- Field s. A correlation that was never claimed has none: it is active in its first generation.
-local function read_state(text, c)
-  if not text then
-    return {opened = c.first_seen, look = 0, lease = 0, fence = 0, finished = 0, generation = 0, earlier = 0,
-      closed = 0, full = 0}
-  end
+-- Field s of a correlation that has none: it is active in its first generation.
+local function new_state(opened)
+  return {opened = opened, look = 0, lease = 0, fence = 0, finished = 0, generation = 0, earlier = 0, closed = 0,
+    full = 0}
+end
+
+local function read_state(text)
   local s = {}
   s.opened, s.look, s.lease, s.fence, s.finished, s.generation, s.earlier, s.closed, s.full = struct.unpack(STATE, text)
   return s
@@ -50,15 +52,13 @@ end
 -- Fields m and s of a living correlation as tables; nil if there is none that can be read.
 local function living(key, now)
   local have = redis.pcall('HMGET', key, 'm', 's')
-  if have.err or not have[1] then
+  if have.err or not have[1] or #have[1] ~= META_BYTES or have[2] and #have[2] ~= STATE_BYTES then
     return nil
   end
-  local readable, c = pcall(read_meta, have[1])
-  if not readable or c.expires <= now then
-    return nil
+  local c = read_meta(have[1])
+  if c.expires > now then
+    return c, have[2] and read_state(have[2]) or new_state(c.first_seen)
   end
-  local known, s = pcall(read_state, have[2], c)
-  return known and c or nil, s
 end
 
 -- Ends a claim that is not to be finished any more, and has the correlation looked at from a time on.
@@ -91,21 +91,19 @@ local function member_of(key)
 end
 
 -- Removes a correlation and its places in the indexes, which are the first four keys of the call: time, exp, due, out.
--- Returns whether it had a place by time.
 local function remove(key)
   local member = member_of(key)
   redis.call('UNLINK', key)
-  for index = 2, 4 do
+  for index = 1, 4 do
     redis.call('ZREM', KEYS[index], member)
   end
-  return redis.call('ZREM', KEYS[1], member)
 end
 
 -- Keeps an index a minute longer than a correlation in it, whose life ends at a time in microseconds; never shortens
 -- its life. The minute leaves it to the scripts to find that the correlation is gone.
 local function hold_index(key, time)
   local milliseconds = math.ceil(time / 1000) + 60000
-  if redis.call('PEXPIREAT', key, milliseconds, 'GT') == 0 and redis.call('PTTL', key) == -1 then
+  if redis.call('PEXPIRETIME', key) < milliseconds then
     redis.call('PEXPIREAT', key, milliseconds)
   end
 end

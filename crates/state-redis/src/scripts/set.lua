@@ -1,8 +1,8 @@
 -- Replaces a correlation, or creates it. It is active in its first generation, whatever was there.
 -- KEYS: time, exp, due, out, the correlation.
 -- ARGV: first_seen, last_updated, TTL (microseconds), spans, logs, errors, bytes, first_event, last_event, labels,
---       overrides, the time after which this must not be done any more, grace; then for each fragment its name and
---       packed bytes.
+--       overrides, the time after which this must not be done any more, grace, number of fragments; then names and
+--       values of the fields that hold them.
 -- Atomic because a reader must see all of the old correlation or all of the new one.
 
 local late = too_late(ARGV[12])
@@ -16,16 +16,17 @@ for i = 1, 9 do
   n[i] = tonumber(ARGV[i])
 end
 local c = {first_seen = n[1], last_updated = n[2], expires = now + n[3], ttl = n[3], indexed = n[2],
-  guard = now + 2 * n[3], fragments = (#ARGV - 13) / 2, spans = n[4], logs = n[5], errors = n[6], bytes = n[7],
+  guard = now + 2 * n[3], fragments = tonumber(ARGV[14]), spans = n[4], logs = n[5], errors = n[6], bytes = n[7],
   first_event = n[8], last_event = n[9]}
-local s = read_state(nil, c)
-s.opened, s.look = now, now + tonumber(ARGV[13])
+local s = new_state(now)
+s.look = now + tonumber(ARGV[13])
 
 redis.call('UNLINK', key)
 redis.call('HSET', key, 'm', write_meta(c), 'l', ARGV[10], 'u', ARGV[11], 's', write_state(s))
 redis.call('PEXPIREAT', key, math.ceil(c.guard / 1000))
-for i = 14, #ARGV, 2 do
-  redis.call('HSET', key, ARGV[i], struct.pack('<I4', (i - 14) / 2) .. ARGV[i + 1])
+-- Lua cannot unpack more than some 8,000 values.
+for i = 15, #ARGV, 1000 do
+  redis.call('HSET', key, unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
 local member = member_of(key)
 redis.call('ZADD', KEYS[1], c.indexed, member)
