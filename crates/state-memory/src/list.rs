@@ -32,7 +32,8 @@ impl Found<'_> {
 pub(crate) fn page(shards: &[MutexGuard<'_, Shard>], query: &RangeQuery, now: DateTime<Utc>) -> Page {
     let start = query.after.clone().max(query.to.map(Cursor::before));
     let newest = start.as_ref().map(|start| start.last_updated);
-    let places = shards.iter().filter_map(|shard| Some((shard, shard.listed_after(&query.tenant, &start)?)));
+    let places =
+        shards.iter().filter_map(|shard| Some((shard, shard.listed_after(&query.tenant, start.as_ref())?)));
     let mut places: Vec<_> = places.map(|(shard, places)| (shard, places.peekable())).collect();
     let mut found = Vec::<Found<'_>>::new();
     let mut last_wanted: Option<DateTime<Utc>> = None;
@@ -41,7 +42,8 @@ pub(crate) fn page(shards: &[MutexGuard<'_, Shard>], query: &RangeQuery, now: Da
         let next = places.iter_mut().filter_map(|(shard, places)| Some((*places.peek()?, *shard, places)));
         let Some((place, shard, places)) = next.min_by_key(|(place, ..)| *place) else { break };
         places.next();
-        let settled = place.last_updated + LISTED_LAG;
+        let (Reverse(listed), key) = place;
+        let settled = *listed + LISTED_LAG;
         if query.from.is_some_and(|from| settled < from) {
             break;
         }
@@ -51,10 +53,13 @@ pub(crate) fn page(shards: &[MutexGuard<'_, Shard>], query: &RangeQuery, now: Da
             stopped = Some(settled);
             break;
         }
-        let Some((id, stored)) = shard.listed_at(&query.tenant, place, now) else { continue };
-        let place = Cursor { last_updated: stored.last_updated, correlation_id: Some(id.clone()) };
-        let is_in_range = query.from.is_none_or(|from| stored.last_updated >= from)
-            && start.as_ref().is_none_or(|start| *start < place);
+        let (id, Some(stored)) = (&key.id, shard.get(key, now)) else { continue };
+        let is_after = |start: &Cursor| {
+            let (time, start_id) = (Reverse(start.last_updated), start.correlation_id.as_ref());
+            (time, start_id) < (Reverse(stored.last_updated), Some(id))
+        };
+        let is_in_range =
+            query.from.is_none_or(|from| stored.last_updated >= from) && start.as_ref().is_none_or(is_after);
         if is_in_range && query.service.as_ref().is_none_or(|service| stored.involves(service)) {
             found.push(Found { id, stored });
             if found.len() == query.limit {

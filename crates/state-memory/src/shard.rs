@@ -4,13 +4,15 @@
 mod closing;
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, HashMap},
     ops::{AddAssign, Bound},
     sync::Arc,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use state_core::{CorrelationId, CorrelationKey, Cursor, Fragment, Outcome, Settings, Tenant};
+use foldhash::quality::RandomState;
+use state_core::{CorrelationKey, Cursor, Fragment, Outcome, Settings, Tenant};
 
 use crate::stored::Stored;
 
@@ -28,26 +30,34 @@ pub(crate) struct Appended {
 }
 
 /// What a removal has come to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Default)]
 pub(crate) struct Removed {
     /// Correlations that were alive; of an expiry, those that had expired.
-    pub(crate) correlations: u64,
+    pub(crate) alive: u64,
+    /// What was taken out: giving its memory back takes longer than that, and needs no lock.
+    pub(crate) stored: Vec<Box<Stored>>,
+}
+
+impl Removed {
     /// Bytes of the budget that are free again.
-    pub(crate) bytes: u64,
+    pub(crate) fn bytes(&self) -> u64 {
+        self.stored.iter().map(|stored| stored.bytes).sum()
+    }
 }
 
 impl AddAssign for Removed {
     fn add_assign(&mut self, other: Self) {
-        self.correlations += other.correlations;
-        self.bytes += other.bytes;
+        self.alive += other.alive;
+        self.stored.extend(other.stored);
     }
 }
 
 #[derive(Default)]
 pub(crate) struct Shard {
-    correlations: HashMap<Arc<CorrelationKey>, Stored>,
-    /// Each tenant's correlations, newest arrival first.
-    listed: HashMap<Tenant, BTreeSet<Cursor>>,
+    /// Boxed, so that the table is small when it has to grow.
+    correlations: HashMap<Arc<CorrelationKey>, Box<Stored>, RandomState>,
+    /// Each tenant's correlations, newest arrival first, then by id.
+    listed: HashMap<Tenant, BTreeSet<Place>>,
     /// All correlations by the time to look whether they have expired.
     expiring: Index,
     /// Those that are not closed by the time to look whether they are due.
@@ -57,6 +67,9 @@ pub(crate) struct Shard {
 }
 
 type Index = BTreeSet<(DateTime<Utc>, Arc<CorrelationKey>)>;
+
+/// A place in the list of a tenant.
+pub(crate) type Place = (Reverse<DateTime<Utc>>, Arc<CorrelationKey>);
 
 impl Shard {
     /// Adds a fragment.
@@ -74,7 +87,7 @@ impl Shard {
             let outcome = stored.append(fragment, now, settings);
             let taken = stored.bytes - bytes;
             if stored.life.look != look || stored.last_updated - stored.listed > LISTED_LAG {
-                self.reorder(key, look);
+                self.reorder(&key, look);
             }
             return Appended { outcome, taken, freed: 0 };
         }
@@ -88,19 +101,17 @@ impl Shard {
     }
 
     /// Puts a correlation to its new places in the list and among the due, where its look was at `before`.
-    fn reorder(&mut self, key: CorrelationKey, before: Option<DateTime<Utc>>) {
-        let Some((shared, _)) = self.correlations.get_key_value(&key) else { return };
+    fn reorder(&mut self, key: &CorrelationKey, before: Option<DateTime<Utc>>) {
+        let Some((shared, _)) = self.correlations.get_key_value(key) else { return };
         let shared = Arc::clone(shared);
-        let Some(stored) = self.correlations.get_mut(&key) else { return };
+        let Some(stored) = self.correlations.get_mut(key) else { return };
         let (look, listed) = (stored.life.look, stored.listed);
         stored.listed = stored.last_updated;
-        let (tenant, correlation_id) = (key.tenant, Some(key.id));
-        if stored.listed != listed {
-            let places = self.listed.entry(tenant).or_default();
-            let mut place = Cursor { last_updated: listed, correlation_id };
-            places.remove(&place);
-            place.last_updated = stored.listed;
-            places.insert(place);
+        if stored.listed != listed
+            && let Some(places) = self.listed.get_mut(&key.tenant)
+        {
+            places.remove(&(Reverse(listed), Arc::clone(&shared)));
+            places.insert((Reverse(stored.listed), Arc::clone(&shared)));
         }
         if look != before {
             if let Some(before) = before {
@@ -113,80 +124,93 @@ impl Shard {
     }
 
     pub(crate) fn get(&self, key: &CorrelationKey, now: DateTime<Utc>) -> Option<&Stored> {
-        self.correlations.get(key).filter(|stored| stored.expires > now)
+        self.correlations.get(key).map(Box::as_ref).filter(|stored| stored.expires > now)
     }
 
     /// Puts a correlation in the place of what is there; answers how many bytes that has freed.
     pub(crate) fn replace(&mut self, key: CorrelationKey, stored: Stored, now: DateTime<Utc>) -> u64 {
         let removed = self.remove(&key, now);
-        let place = Cursor { last_updated: stored.listed, correlation_id: Some(key.id.clone()) };
-        self.listed.entry(key.tenant.clone()).or_default().insert(place);
         let key = Arc::new(key);
+        let place = (Reverse(stored.listed), Arc::clone(&key));
+        match self.listed.get_mut(&key.tenant) {
+            Some(places) => drop(places.insert(place)),
+            None => drop(self.listed.insert(key.tenant.clone(), BTreeSet::from([place]))),
+        }
         self.expiring.insert((stored.expiring, Arc::clone(&key)));
         if let Some(look) = stored.life.look {
             self.due.insert((look, Arc::clone(&key)));
         }
-        self.correlations.insert(key, stored);
-        removed.bytes
+        self.correlations.insert(key, Box::new(stored));
+        removed.bytes()
     }
 
-    /// Frees a correlation.
+    /// Takes a correlation out.
     pub(crate) fn remove(&mut self, key: &CorrelationKey, now: DateTime<Utc>) -> Removed {
-        let Some((key, stored)) = self.correlations.remove_entry(key) else { return Removed::default() };
-        let place = Cursor { last_updated: stored.listed, correlation_id: Some(key.id.clone()) };
-        if let Some(listed) = self.listed.get_mut(&key.tenant) {
-            listed.remove(&place);
-            if listed.is_empty() {
+        if let Some((key, stored)) = self.correlations.get_key_value(key)
+            && let Some(places) = self.listed.get_mut(&key.tenant)
+        {
+            places.remove(&(Reverse(stored.listed), Arc::clone(key)));
+            if places.is_empty() {
                 self.listed.remove(&key.tenant);
             }
         }
-        self.expiring.remove(&(stored.expiring, Arc::clone(&key)));
+        self.take(key, now)
+    }
+
+    /// Takes a correlation out that is not in the list any more.
+    fn take(&mut self, key: &CorrelationKey, now: DateTime<Utc>) -> Removed {
+        let Some((key, stored)) = self.correlations.remove_entry(key) else { return Removed::default() };
         if let Some(look) = stored.life.look {
             self.due.remove(&(look, Arc::clone(&key)));
         }
         if let Some(record) = stored.life.events.first() {
-            self.outbox.remove(&(record.closed, key));
+            self.outbox.remove(&(record.closed, Arc::clone(&key)));
         }
-        Removed { correlations: u64::from(stored.expires > now), bytes: stored.bytes }
+        self.expiring.remove(&(stored.expiring, key));
+        Removed { alive: u64::from(stored.expires > now), stored: vec![stored] }
     }
 
     /// The places of a tenant's correlations after one, newest first.
     pub(crate) fn listed_after(
         &self,
         tenant: &Tenant,
-        start: &Option<Cursor>,
-    ) -> Option<impl Iterator<Item = &Cursor>> {
-        let start = start.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        Some(self.listed.get(tenant)?.range::<Cursor, _>((start, Bound::Unbounded)))
-    }
-
-    /// The correlation at a place, if it is alive.
-    pub(crate) fn listed_at<'a>(
-        &'a self,
-        tenant: &Tenant,
-        place: &'a Cursor,
-        now: DateTime<Utc>,
-    ) -> Option<(&'a CorrelationId, &'a Stored)> {
-        let id = place.correlation_id.as_ref()?;
-        let key = CorrelationKey { tenant: tenant.clone(), id: id.clone() };
-        Some((id, self.get(&key, now)?))
+        start: Option<&Cursor>,
+    ) -> Option<impl Iterator<Item = &Place>> {
+        let bound = match start {
+            None => Bound::Unbounded,
+            Some(Cursor { last_updated, correlation_id: Some(id) }) => {
+                let key = CorrelationKey { tenant: tenant.clone(), id: id.clone() };
+                Bound::Excluded((Reverse(*last_updated), Arc::new(key)))
+            }
+            Some(Cursor { last_updated, correlation_id: None }) => {
+                Bound::Included(first_place(tenant, *last_updated)?)
+            }
+        };
+        Some(self.listed.get(tenant)?.range::<Place, _>((bound, Bound::Unbounded)))
     }
 
     pub(crate) fn cleanup(&mut self, cutoff: DateTime<Utc>, now: DateTime<Utc>) -> Removed {
         let mut removed = Removed::default();
+        // The last microsecond before the cut-off.
+        let Some(before) = cutoff.checked_sub_signed(TimeDelta::nanoseconds(1)) else { return removed };
+        let before = DateTime::from_timestamp_micros(before.timestamp_micros()).unwrap_or(before);
         for tenant in self.listed.keys().cloned().collect::<Vec<_>>() {
-            while let Some(oldest) = self.listed.get(&tenant).and_then(|listed| listed.last())
-                && oldest.last_updated < cutoff
-                && let Some(id) = oldest.correlation_id.clone()
-            {
-                let key = CorrelationKey { tenant: tenant.clone(), id };
-                match self.correlations.get(&key) {
-                    Some(stored) if stored.last_updated >= cutoff => {
-                        let look = stored.life.look;
-                        self.reorder(key, look);
-                    }
-                    _ => removed += self.remove(&key, now),
-                }
+            let Some(places) = self.listed.get_mut(&tenant) else { continue };
+            let Some(first) = first_place(&tenant, before) else { continue };
+            let mut old = places.split_off(&first);
+            // A place may lag behind the last arrival.
+            old.retain(|(_, key)| {
+                let stays = self.correlations.get_mut(key).filter(|stored| stored.last_updated >= cutoff);
+                let Some(stored) = stays else { return true };
+                stored.listed = stored.last_updated;
+                places.insert((Reverse(stored.listed), Arc::clone(key)));
+                false
+            });
+            if places.is_empty() {
+                self.listed.remove(&tenant);
+            }
+            for (_, key) in old {
+                removed += self.take(&key, now);
             }
         }
         removed
@@ -204,7 +228,7 @@ impl Shard {
                 stored.expiring = stored.expires;
                 self.expiring.insert((stored.expiring, key));
             } else {
-                freed += Removed { correlations: 1, ..self.remove(&key, now) };
+                freed += Removed { alive: 1, ..self.remove(&key, now) };
             }
         }
         freed
@@ -214,4 +238,10 @@ impl Shard {
     pub(crate) fn count(&self) -> u64 {
         self.correlations.len() as u64
     }
+}
+
+/// The place before all of a tenant that arrived last at a time: the least id there is.
+fn first_place(tenant: &Tenant, time: DateTime<Utc>) -> Option<Place> {
+    let key = CorrelationKey { tenant: tenant.clone(), id: "\0".parse().ok()? };
+    Some((Reverse(time), Arc::new(key)))
 }

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
+use foldhash::quality::RandomState;
 use state_core::{
     CorrelationEntry, CorrelationId, Counts, Fragment, FragmentId, Labels, Limits, Outcome, Overrides,
     Refusal, Settings, Summary,
@@ -25,9 +26,9 @@ pub(crate) struct Stored {
     /// What it takes of the budget.
     pub(crate) bytes: u64,
     ttl: Duration,
-    labels: Labels,
     overrides: Overrides,
-    known: HashSet<FragmentId>,
+    /// Names of the fragments, once there are too many to look through.
+    known: Option<HashSet<FragmentId, RandomState>>,
     /// In order of arrival.
     fragments: Vec<Fragment>,
 }
@@ -46,9 +47,8 @@ impl Stored {
             counts: Counts::default(),
             bytes: CORRELATION_BYTES,
             ttl,
-            labels: Labels::default(),
             overrides: Overrides::default(),
-            known: HashSet::new(),
+            known: None,
             fragments: Vec::new(),
         }
     }
@@ -73,13 +73,13 @@ impl Stored {
 
     /// Adds a fragment, unless it is known or too much.
     pub(crate) fn append(&mut self, fragment: Fragment, now: DateTime<Utc>, settings: &Settings) -> Outcome {
-        let outcome = if self.known.contains(&fragment.id()) {
+        let outcome = if self.knows(&fragment.id()) {
             Outcome::Duplicate
         } else if let Some(refusal) = self.exceeds(&fragment, &settings.limits) {
             self.life.filled(now);
             return Outcome::Refused(refusal);
         } else {
-            self.add(fragment);
+            self.push(fragment);
             self.life.arrived(now, settings.grace);
             Outcome::Added
         };
@@ -101,11 +101,28 @@ impl Stored {
     }
 
     fn add(&mut self, fragment: Fragment) {
-        if self.known.insert(fragment.id()) {
-            self.counts.absorb(&fragment);
-            self.labels.absorb(&fragment);
-            self.bytes += bytes_of(&fragment);
-            self.fragments.push(fragment);
+        if !self.knows(&fragment.id()) {
+            self.push(fragment);
+        }
+    }
+
+    fn knows(&self, id: &FragmentId) -> bool {
+        match &self.known {
+            Some(known) => known.contains(id),
+            None => self.fragments.iter().any(|fragment| fragment.id() == *id),
+        }
+    }
+
+    /// Adds one that is not known.
+    fn push(&mut self, fragment: Fragment) {
+        self.counts.absorb(&fragment);
+        self.bytes += bytes_of(&fragment);
+        if let Some(known) = &mut self.known {
+            known.insert(fragment.id());
+        }
+        self.fragments.push(fragment);
+        if self.known.is_none() && self.fragments.len() > LOOKED_THROUGH_MAX {
+            self.known = Some(self.fragments.iter().map(Fragment::id).collect());
         }
     }
 
@@ -115,11 +132,16 @@ impl Stored {
 
     /// Whether this service took part.
     pub(crate) fn involves(&self, service: &str) -> bool {
-        self.service() == service || self.labels.origins.iter().any(|origin| origin.service == service)
+        let labels = self.labels();
+        let own = self.overrides.service.as_deref().unwrap_or_else(|| labels.service());
+        own == service || labels.origins.iter().any(|origin| origin.service == service)
     }
 
-    fn service(&self) -> &str {
-        self.overrides.service.as_deref().unwrap_or_else(|| self.labels.service())
+    /// Folded when they are asked for, which is seldom beside the arrivals.
+    fn labels(&self) -> Labels {
+        let mut labels = Labels::default();
+        self.fragments.iter().for_each(|fragment| labels.absorb(fragment));
+        labels
     }
 
     pub(crate) fn entry(&self, id: &CorrelationId) -> CorrelationEntry {
@@ -128,10 +150,13 @@ impl Stored {
     }
 
     pub(crate) fn summary(&self, id: &CorrelationId) -> Summary {
-        let (labels, overrides) = (&self.labels, &self.overrides);
-        Summary::fold(id.clone(), self.first_seen, self.last_updated, self.counts.clone(), labels, overrides)
+        let (labels, counts) = (self.labels(), self.counts.clone());
+        Summary::fold(id.clone(), self.first_seen, self.last_updated, counts, &labels, &self.overrides)
     }
 }
+
+/// Up to here it is quicker to look through the names than to keep a set of them.
+const LOOKED_THROUGH_MAX: usize = 32;
 
 /// What a correlation takes without its fragments, estimated: 200,000 of them with a fragment of
 /// 116 bytes each took 3,251 bytes each, 20,000 with ten of them 1,279 bytes a fragment.

@@ -3,7 +3,7 @@
 //! | field | holds |
 //! |---|---|
 //! | `m` | numbers, little-endian, in the order of [`Meta`]; written by every append |
-//! | `l` | labels: the distinct label texts of the fragments, each ended by 0x1e |
+//! | `l` | labels: the distinct label texts of the fragments, each between two bytes 0x1e |
 //! | `s` | where it stands between creation and close, in the order of [`State`]; only once it was claimed, set or full |
 //! | `e` | events that nobody has removed: for each its generation, the numbers of fragments of earlier generations and of this one with them (4 bytes each), when it was closed (8 bytes), its note with its length (4 bytes) |
 //! | `u` | JSON of what a user has set; only after `set` |
@@ -32,7 +32,8 @@ pub(crate) const OVERRIDES: &str = "u";
 /// Stands for no event time: a microsecond before 1970, which OTLP cannot express.
 pub(crate) const NO_EVENT: i64 = -1;
 
-/// Ends a label text. Cut out of names, where it has no business.
+/// Begins and ends a label text, so that one is found as a whole. Cut out of names, where it has no
+/// business.
 const LABEL_END: u8 = 0x1e;
 /// Stands between the parts of a label.
 const PART_END: u8 = 0x1f;
@@ -192,10 +193,10 @@ pub(crate) fn order(names: &[[u8; 16]]) -> impl Iterator<Item = (String, &[u8])>
     chunks.map(|(number, names)| (format!("{ORDER}{number}"), names.as_flattened()))
 }
 
-/// Writes the label texts of a fragment, each ended, as they are searched for and stored.
+/// Writes the label texts of a fragment as they are searched for and stored.
 fn put_labels(text: &mut Vec<u8>, fragment: &Fragment) {
     let mut label = |kind: u8, first: &str, second: &str| {
-        text.push(kind);
+        text.extend([LABEL_END, kind]);
         text.extend(first.bytes().filter(printable));
         text.push(PART_END);
         text.extend(second.bytes().filter(printable));
@@ -218,11 +219,15 @@ pub(crate) fn chunk_number(name: &[u8]) -> Option<u32> {
 pub(crate) fn add_labels(known: &mut Vec<u8>, fragment: &Fragment) {
     let mut new = Vec::new();
     put_labels(&mut new, fragment);
-    let is_end = |byte: &u8| *byte == LABEL_END;
-    for label in new.split_inclusive(is_end) {
-        if !known.split_inclusive(is_end).any(|known| known == label) {
-            known.extend_from_slice(label);
-        }
+    let texts = |labels: &[u8]| -> Vec<Vec<u8>> {
+        let texts = labels.split(|byte| *byte == LABEL_END).filter(|text| !text.is_empty());
+        texts.map(<[u8]>::to_vec).collect()
+    };
+    let there = texts(known);
+    for text in texts(&new).into_iter().filter(|text| !there.contains(text)) {
+        known.push(LABEL_END);
+        known.extend(text);
+        known.push(LABEL_END);
     }
 }
 
@@ -233,7 +238,7 @@ fn printable(byte: &u8) -> bool {
 fn read_labels(bytes: &[u8]) -> Result<Labels, Unreadable> {
     let text = std::str::from_utf8(bytes).map_err(|_| Unreadable("field l is not UTF-8"))?;
     let mut labels = Labels::default();
-    for label in text.split_terminator(char::from(LABEL_END)) {
+    for label in text.split(char::from(LABEL_END)).filter(|label| !label.is_empty()) {
         let mut characters = label.chars();
         let kind = characters.next();
         let parts = characters.as_str().split_once(char::from(PART_END));

@@ -234,7 +234,7 @@ fn read_summary(key: Bytes) -> Command {
 }
 
 /// Reads the answer to `TIME` in microseconds.
-fn read_time(time: Value) -> i64 {
+pub(crate) fn read_time(time: Value) -> i64 {
     let time = time.into_array();
     let number = |place: usize| time.get(place).and_then(Value::as_i64).unwrap_or_default();
     number(0) * 1_000_000 + number(1)

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::{
     sync::mpsc::{self, UnboundedSender},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -32,6 +32,10 @@ const LINKS_MAX: usize = 4;
 /// Reads go over the others, because a `WAIT` keeps its connection from everything behind it.
 const COMMITTERS: usize = 2;
 
+/// For how long a time that a server has told is reckoned on. Clocks that run drift apart by far less
+/// than an operation takes; one that is set is noticed after this.
+const CLOCK_AGE_MAX: Duration = Duration::from_secs(5);
+
 /// A primary and the connections to it.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -45,6 +49,8 @@ pub(crate) struct Node {
     /// `None` once the node is closed. What is in the queue is bounded by the store.
     commits: Mutex<Option<UnboundedSender<Commit>>>,
     committers: Mutex<JoinSet<()>>,
+    /// A moment by the server's clock, and when that was.
+    clock: Mutex<Option<(Instant, i64)>>,
     /// How long a command may take, and so the last batch when the node is closed.
     timeout: Duration,
 }
@@ -78,6 +84,7 @@ impl Node {
             next: AtomicUsize::new(0),
             commits: Mutex::new(Some(commits)),
             committers: Mutex::new(committers),
+            clock: Mutex::default(),
             timeout: config.timeout,
         })
     }
@@ -92,6 +99,18 @@ impl Node {
     pub(crate) async fn load_scripts(&self) -> Result<(), Error> {
         let loads = script::all().map(|script| Command::new("SCRIPT", ["LOAD", script.text.as_str()]));
         self.send(loads.into()).await.map(drop)
+    }
+
+    /// The time by the server's clock in microseconds, if it was asked lately.
+    pub(crate) fn time(&self) -> Option<i64> {
+        let (asked, time) = (*self.clock.lock())?;
+        let since = asked.elapsed();
+        (since < CLOCK_AGE_MAX).then(|| time + since.as_micros() as i64)
+    }
+
+    /// Takes the time that the server has told.
+    pub(crate) fn set_time(&self, micros: i64) {
+        *self.clock.lock() = Some((Instant::now(), micros));
     }
 
     /// Sends commands in one pipeline; the first error stands for all.

@@ -22,12 +22,13 @@ use crate::field::{NO_EVENT, Unreadable};
 /// Packs fragments one after the other, with the same memory to work in.
 pub(crate) struct Packer {
     plain: Vec<u8>,
+    packed: Vec<u8>,
     table: CompressTable,
 }
 
 impl Packer {
     pub(crate) fn new() -> Self {
-        Self { plain: Vec::new(), table: CompressTable::large() }
+        Self { plain: Vec::new(), packed: Vec::new(), table: CompressTable::large() }
     }
 
     /// Packs a fragment, and writes it behind what is there.
@@ -50,11 +51,13 @@ impl Packer {
         plain.extend_from_slice(fragment.identities().as_flattened());
         plain.extend_from_slice(fragment.payload());
         put_count(out, plain.len());
-        let start = out.len();
-        out.resize(start + get_maximum_output_size(plain.len()), 0);
-        let written = compress_into_with_table(plain, &mut out[start..], &mut self.table)
+        let most = get_maximum_output_size(plain.len());
+        if self.packed.len() < most {
+            self.packed.resize(most, 0);
+        }
+        let written = compress_into_with_table(plain, &mut self.packed, &mut self.table)
             .expect("there is room for the largest output");
-        out.truncate(start + written);
+        out.extend_from_slice(&self.packed[..written]);
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     config::{ATTEMPTS, Address, Seeds},
     error::{self, Fault},
     link::Command,
+    list::read_time,
     node::{Node, NodeConfig},
     servers::Servers,
 };
@@ -88,6 +89,19 @@ impl Router {
         deadline: Instant,
     ) -> Result<Vec<Value>> {
         self.repeat(attempted, slot, commands, deadline, Some(&self.replicas)).await
+    }
+
+    /// The time by the clock of the primary that has a slot, in microseconds.
+    pub(crate) async fn store_time(&self, attempted: &str, slot: u16, deadline: Instant) -> Result<i64> {
+        if let Some(time) = self.servers.primary(slot).and_then(|node| node.time()) {
+            return Ok(time);
+        }
+        let answers = self.call(attempted, slot, vec![Command::bare("TIME")], deadline).await?;
+        let time = answers.into_iter().next().map(read_time).unwrap_or_default();
+        if let Some(node) = self.servers.primary(slot) {
+            node.set_time(time);
+        }
+        Ok(time)
     }
 
     /// Sends each command to the primary of its slot, one pipeline for each primary; answers in their

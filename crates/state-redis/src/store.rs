@@ -132,8 +132,7 @@ impl RedisStateManager {
     /// The last moment, by the clock of the store, at which a call of this operation may be done. One
     /// that was stuck must not undo what came after its caller was told that it failed.
     async fn not_after(&self, attempted: &str, slot: u16, deadline: Instant) -> Result<Value> {
-        let answers = self.router.call(attempted, slot, vec![Command::bare("TIME")], deadline).await?;
-        let (now, _) = list::read_time_and(answers);
+        let now = self.router.store_time(attempted, slot, deadline).await?;
         let left = deadline.saturating_duration_since(Instant::now());
         Ok(Value::from(now + left.as_micros() as i64))
     }

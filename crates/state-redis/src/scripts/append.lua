@@ -21,8 +21,8 @@ local at = 6
 
 -- Adds the labels that are not known yet. 16 KiB: what a summary remembers is bounded.
 local function add_labels(known, new)
-  for label in string.gmatch(new, '[^\30]*\30') do
-    if #known < 16384 and not string.find('\30' .. known, '\30' .. label, 1, true) then
+  for label in string.gmatch(new, '\30[^\30]*\30') do
+    if #known < 16384 and not string.find(known, label, 1, true) then
       known = known .. label
     end
   end
@@ -30,7 +30,7 @@ local function add_labels(known, new)
 end
 
 local function place(index, score, member)
-  index[#index + 1] = score
+  index[#index + 1] = whole(score)
   index[#index + 1] = member
 end
 
@@ -163,7 +163,7 @@ for k = 5, #KEYS do
       errors, bytes, first_event, last_event)
     redis.call('HSET', key, unpack(write, 1, written))
     if renew then
-      redis.call('PEXPIREAT', key, math.ceil(guard / 1000))
+      redis.call('PEXPIREAT', key, whole(math.ceil(guard / 1000)))
     end
   end
 end

@@ -22,17 +22,17 @@ for k = 2, #KEYS do
       s.lease, s.look = now + lease, now + lease
       redis.call('HSET', key, 's', write_state(s))
     end
-    redis.call('ZADD', KEYS[1], s.lease, member)
+    redis.call('ZADD', KEYS[1], whole(s.lease), member)
   else
     local look = math.min(c.last_updated + grace, s.opened + age_max)
     if look > now and s.full == 0 then
-      redis.call('ZADD', KEYS[1], look, member)
+      redis.call('ZADD', KEYS[1], whole(look), member)
     else
       -- Larger than every fence before, also if some were lost in a failover.
       s.fence = math.max(s.fence + 1, now)
       s.lease, s.look = now + lease, now + lease
       redis.call('HSET', key, 's', write_state(s))
-      redis.call('ZADD', KEYS[1], s.lease, member)
+      redis.call('ZADD', KEYS[1], whole(s.lease), member)
       local fields = redis.call('HGETALL', key)
       fields[#fields + 1] = k
       claimed[#claimed + 1] = fields

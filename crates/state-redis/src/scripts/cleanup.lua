@@ -7,15 +7,19 @@ local now, cutoff = clock(), tonumber(ARGV[1])
 local removed, keys, members = 0, {}, {}
 for k = 6, #KEYS do
   local key = KEYS[k]
-  local c = meta_of(key)
-  if c and c.expires > now and c.last_updated >= cutoff then
-    c.indexed = c.last_updated
+  local meta, last_updated, expires = meta_of(key), 0, 0
+  if meta then
+    last_updated, expires = times_of(meta)
+  end
+  if expires > now and last_updated >= cutoff then
+    local c = read_meta(meta)
+    c.indexed = last_updated
     redis.call('HSET', key, 'm', write_meta(c))
-    redis.call('ZADD', KEYS[1], c.indexed, member_of(key))
+    redis.call('ZADD', KEYS[1], whole(last_updated), member_of(key))
   else
     keys[#keys + 1] = key
     members[#members + 1] = member_of(key)
-    if c and c.expires > now then
+    if expires > now then
       removed = removed + 1
     end
   end

@@ -7,9 +7,12 @@ local now = clock()
 local freed, keys, members = 0, {}, {}
 for k = 5, #KEYS do
   local key = KEYS[k]
-  local c = meta_of(key)
-  if c and c.expires > now then
-    redis.call('ZADD', KEYS[2], c.expires, member_of(key))
+  local meta, expires, _ = meta_of(key), 0, nil
+  if meta then
+    _, expires = times_of(meta)
+  end
+  if expires > now then
+    redis.call('ZADD', KEYS[2], whole(expires), member_of(key))
   else
     keys[#keys + 1] = key
     members[#members + 1] = member_of(key)

@@ -28,7 +28,7 @@ for k = 3, #KEYS do
         local events = redis.call('HGET', key, 'e') or ''
         local event = struct.pack('<I4I4I4i8I4', s.generation, s.earlier, version, now, #note) .. note
         redis.call('HSET', key, 'e', events .. event)
-        redis.call('ZADD', KEYS[2], 'NX', now, member)
+        redis.call('ZADD', KEYS[2], 'NX', whole(now), member)
         hold_index(KEYS[2], c.guard)
       end
       s.closed, s.full, s.finished, s.earlier, s.lease, s.look = 1, 0, fence, version, 0, 0

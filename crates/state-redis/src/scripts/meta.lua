@@ -5,6 +5,12 @@ local function clock()
   return time[1] * 1000000 + time[2]
 end
 
+-- A whole number as Redis takes it. Redis itself would print a number of Lua with 17 digits, which takes longer than
+-- what is done with it.
+local function whole(number)
+  return string.format('%d', number)
+end
+
 local META, META_BYTES = '<i8i8i8i8i8i8I4I4I4I4i8i8i8', 88
 
 local function read_meta(text)
@@ -27,8 +33,13 @@ local CHUNK = 64
 local function meta_of(key)
   local text = redis.pcall('HGET', key, 'm')
   if type(text) == 'string' and #text == META_BYTES then
-    return read_meta(text)
+    return text
   end
+end
+
+-- Last arrival and end of life of the correlation with this field m.
+local function times_of(meta)
+  return struct.unpack('<i8i8', meta, 9)
 end
 
 local STATE, STATE_BYTES = '<i8i8i8i8i8I4I4BB', 50
@@ -65,7 +76,7 @@ end
 local function end_claim(due, key, s, look, member)
   s.fence, s.lease, s.look = s.fence + 1, 0, look
   redis.call('HSET', key, 's', write_state(s))
-  redis.call('ZADD', due, look, member)
+  redis.call('ZADD', due, whole(look), member)
 end
 
 -- When a correlation that changed is quiet. A last arrival in the future is of a clock that has gone back.
@@ -75,7 +86,7 @@ end
 
 -- Writes in any case, so that a WAIT behind a removal vouches for it also when it is repeated and removes nothing.
 local function mark_removal(gone)
-  redis.call('SET', gone, clock(), 'PX', 60000)
+  redis.call('SET', gone, whole(clock()), 'PX', '60000')
 end
 
 -- What a call answers that was sent long ago and came only now: its caller was told that it failed.
@@ -104,6 +115,6 @@ end
 local function hold_index(key, time)
   local milliseconds = math.ceil(time / 1000) + 60000
   if redis.call('PEXPIRETIME', key) < milliseconds then
-    redis.call('PEXPIREAT', key, milliseconds)
+    redis.call('PEXPIREAT', key, whole(milliseconds))
   end
 end

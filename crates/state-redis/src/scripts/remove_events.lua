@@ -24,7 +24,7 @@ for k = 2, #KEYS do
   end
   if oldest then
     redis.call('HSET', key, 'e', table.concat(kept))
-    redis.call('ZADD', KEYS[1], oldest, member_of(key))
+    redis.call('ZADD', KEYS[1], whole(oldest), member_of(key))
   elseif events ~= '' then
     redis.call('HDEL', key, 'e')
     redis.call('ZREM', KEYS[1], member_of(key))

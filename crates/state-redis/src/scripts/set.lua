@@ -23,15 +23,15 @@ s.look = now + tonumber(ARGV[13])
 
 redis.call('UNLINK', key)
 redis.call('HSET', key, 'm', write_meta(c), 'l', ARGV[10], 'u', ARGV[11], 's', write_state(s))
-redis.call('PEXPIREAT', key, math.ceil(c.guard / 1000))
+redis.call('PEXPIREAT', key, whole(math.ceil(c.guard / 1000)))
 -- Lua cannot unpack more than some 8,000 values.
 for i = 15, #ARGV, 1000 do
   redis.call('HSET', key, unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
 local member = member_of(key)
-redis.call('ZADD', KEYS[1], c.indexed, member)
-redis.call('ZADD', KEYS[2], c.expires, member)
-redis.call('ZADD', KEYS[3], s.look, member)
+redis.call('ZADD', KEYS[1], whole(c.indexed), member)
+redis.call('ZADD', KEYS[2], whole(c.expires), member)
+redis.call('ZADD', KEYS[3], whole(s.look), member)
 redis.call('ZREM', KEYS[4], member)
 for index = 1, 3 do
   hold_index(KEYS[index], c.guard)
