@@ -84,6 +84,42 @@ pub const METRICS: &[Metric] = &[
         unit: None,
         help: "Correlations that this engine freed after their TTL.",
     },
+    Metric {
+        name: "state_memory_used_bytes",
+        kind: Kind::Gauge,
+        unit: Some(Unit::Bytes),
+        help: "Estimated memory of the state in this process, of at most memory.bytes_max.",
+    },
+    Metric {
+        name: "state_memory_refusals_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Calls refused as unavailable because memory.bytes_max was reached.",
+    },
+    Metric {
+        name: "state_redis_in_flight_bytes",
+        kind: Kind::Gauge,
+        unit: Some(Unit::Bytes),
+        help: "Bytes of appends on their way to Redis, of at most redis.in_flight_bytes_max.",
+    },
+    Metric {
+        name: "state_redis_in_flight_refusals_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Appends refused as unavailable because redis.in_flight_bytes_max was reached.",
+    },
+    Metric {
+        name: "state_redis_unconfirmed_writes_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Attempts to write that too few replicas had received in time; repeated, or refused as unavailable.",
+    },
+    Metric {
+        name: "redis_connection_errors_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Attempts that failed because a Redis server did not answer, was lost, or could not serve.",
+    },
 ];
 
 /// The value of the label `signal`.

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use metrics::{counter, gauge};
+
 pub(crate) struct Budget {
     bytes_max: u64,
     used: AtomicU64,
@@ -20,6 +22,16 @@ impl Budget {
     pub(crate) fn reserve(&self, bytes: u64) -> bool {
         let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.bytes_max);
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
+    }
+
+    /// Counts a refusal for lack of bytes.
+    pub(crate) fn refused(&self) {
+        counter!("state_memory_refusals_total").increment(1);
+    }
+
+    /// Tells how much is taken.
+    pub(crate) fn publish(&self) {
+        gauge!("state_memory_used_bytes").set(self.used.load(Ordering::Acquire) as f64);
     }
 
     /// Takes bytes even if they are not there: of what cannot be refused any more.

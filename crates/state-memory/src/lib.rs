@@ -131,6 +131,7 @@ impl State {
         if self.budget.reserve(bytes) || (self.expire(now) > 0 && self.budget.reserve(bytes)) {
             return Ok(());
         }
+        self.budget.refused();
         let reason =
             format!("{bytes} more bytes do not fit into memory.bytes_max = {}", self.budget.bytes_max());
         Err(Error::Unavailable { attempted: attempted(), source: reason.into() })
@@ -278,7 +279,9 @@ impl StateManager for InMemoryStateManager {
 
     async fn expire(&self) -> Result<u64> {
         let state = self.open(|| "expire correlations".to_owned())?;
-        Ok(state.expire(state.now()))
+        let freed = state.expire(state.now());
+        state.budget.publish();
+        Ok(freed)
     }
 
     async fn get_correlation_count(&self) -> Result<u64> {

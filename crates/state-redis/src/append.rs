@@ -14,6 +14,7 @@ use crate::{
     commit::{self, Commit, Entry},
     config::Address,
     error::{self, Fault},
+    metric,
     node::Node,
     router::{RETRY_DELAY, Router},
 };
@@ -70,6 +71,12 @@ impl InFlight {
         Self { bytes_max, permits: Arc::new(Semaphore::new(bytes_max.div_ceil(1024))) }
     }
 
+    /// Tells how much is taken.
+    pub(crate) fn publish(&self) {
+        let left = self.permits.available_permits() * 1024;
+        metric::in_flight(self.bytes_max.saturating_sub(left));
+    }
+
     /// Takes the share of these entries. One that is larger than all there is takes all.
     fn take(&self, entries: &[Entry]) -> std::result::Result<Arc<OwnedSemaphorePermit>, String> {
         let bytes: usize = entries.iter().map(Entry::bytes).sum();
@@ -77,7 +84,12 @@ impl InFlight {
         let taken = Arc::clone(&self.permits).try_acquire_many_owned(permits.try_into().unwrap_or(u32::MAX));
         let reason =
             || format!("redis.in_flight_bytes_max = {} bytes are on their way already", self.bytes_max);
-        taken.map(Arc::new).map_err(|_| reason())
+        let taken = taken.map(Arc::new).map_err(|_| {
+            metric::in_flight_refused();
+            reason()
+        });
+        self.publish();
+        taken
     }
 }
 

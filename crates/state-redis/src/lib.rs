@@ -16,6 +16,7 @@ mod field;
 mod keys;
 mod link;
 mod list;
+mod metric;
 mod node;
 mod packed;
 mod router;

@@ -23,6 +23,7 @@ use crate::{
     error::{self, Fault},
     link::Command,
     list::read_time,
+    metric,
     node::{Node, NodeConfig},
     servers::Servers,
 };
@@ -186,7 +187,13 @@ impl Router {
         error: &RedisError,
         deadline: Instant,
     ) -> Result<()> {
-        match Fault::of(error) {
+        let fault = Fault::of(error);
+        match fault {
+            Fault::Lost => metric::connection_error(),
+            Fault::Behind => metric::unconfirmed(),
+            _ => {}
+        }
+        match fault {
             Fault::Unable | Fault::Denied | Fault::Permanent => Err(self.error(attempted, slot, error)),
             Fault::Ask(_) | Fault::TryAgain | Fault::Behind => Ok(()),
             Fault::NoScript => {

@@ -361,6 +361,7 @@ impl StateManager for RedisStateManager {
 
     async fn ready(&self) -> Result<()> {
         let attempted = "reach Redis";
+        self.in_flight.publish();
         self.open(attempted).await?;
         let deadline = self.router.deadline();
         let inspect = async || {
