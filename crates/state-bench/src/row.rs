@@ -1,7 +1,8 @@
 //! The rows of the benchmark: an operation each, and the mark that it has to meet.
 
-mod append;
+pub(crate) mod append;
 mod call;
+mod closing;
 mod list;
 
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(crate) enum Row {
     Cleanup,
     Append,
     Scattered,
+    Close,
+    Events,
     Newest,
     Burst,
     Count,
@@ -68,12 +71,14 @@ impl Mark {
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Get,
         Self::Set,
         Self::Cleanup,
         Self::Append,
         Self::Scattered,
+        Self::Close,
+        Self::Events,
         Self::Newest,
         Self::Burst,
         Self::Count,
@@ -86,6 +91,8 @@ impl Row {
             Self::Cleanup => "cleanup",
             Self::Append => "append",
             Self::Scattered => "scattered",
+            Self::Close => "close",
+            Self::Events => "events",
             Self::Newest => "newest",
             Self::Burst => "burst",
             Self::Count => "count",
@@ -100,6 +107,8 @@ impl Row {
             Self::Cleanup => "clean up 1,000 correlations".into(),
             Self::Append => "append 1,000 spans, 10 of each trace".into(),
             Self::Scattered => "append 1,000 spans, 2 of each trace".into(),
+            Self::Close => "claim and finish a correlation of 10 spans (p50: of 1,000)".into(),
+            Self::Events => "read and remove an event of 10 spans (p50: of 1,000)".into(),
             Self::Newest => format!("list the newest 100 of {} of the last hour", thousands(scale.listed)),
             Self::Burst => format!("list the newest 100 of {} that arrived at once", thousands(scale.burst)),
             Self::Count => format!("count {}", thousands(scale.counted)),
@@ -110,6 +119,7 @@ impl Row {
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Append | Self::Scattered => "span",
+            Self::Close | Self::Events => "correlation",
             Self::Get | Self::Set | Self::Cleanup | Self::Newest | Self::Burst | Self::Count => "call",
         }
     }
@@ -123,7 +133,8 @@ impl Row {
             Self::Append => (Basis::Cpu, 0.3, 3.0),
             Self::Scattered => (Basis::Cpu, 0.5, 5.0),
             Self::Newest => (Basis::P50, 500.0, 10_000.0),
-            Self::Burst => return None,
+            Self::Close => (Basis::Cpu, 2.0, 25.0),
+            Self::Events | Self::Burst => return None,
             Self::Count => (Basis::P50, 1.0, 2_000.0),
         };
         match deployment {
@@ -140,6 +151,8 @@ impl Row {
             Self::Cleanup => call::cleanup(bench).await,
             Self::Append => append::append(bench, Shape::TOGETHER).await,
             Self::Scattered => append::append(bench, Shape::SCATTERED).await,
+            Self::Close => closing::close(bench).await,
+            Self::Events => closing::events(bench).await,
             Self::Newest => list::newest(bench).await,
             Self::Burst => list::burst(bench).await,
             Self::Count => list::count(bench).await,
