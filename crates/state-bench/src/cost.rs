@@ -90,7 +90,8 @@ pub(crate) fn field(info: &str, name: &str) -> anyhow::Result<f64> {
     value.trim().parse().with_context(|| format!("INFO of Redis has {name}:{value}"))
 }
 
-fn client() -> anyhow::Result<Duration> {
+/// CPU of this process until now.
+pub(crate) fn client() -> anyhow::Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).context("failed to read the CPU time of this process")?;
     let times = [usage.user_time(), usage.system_time()];
     let micros = times.iter().map(|time| time.tv_sec() * 1_000_000 + time.tv_usec());

@@ -64,6 +64,12 @@ impl Figures {
         }
     }
 
+    /// Latencies alone.
+    pub(crate) fn of_calls(latencies: Vec<Duration>) -> Self {
+        let units = latencies.len() as u64;
+        Self::of_one(Sample { latencies, cost: Cost::default(), units })
+    }
+
     fn of_one(sample: Sample) -> Self {
         let Sample { mut latencies, cost, units } = sample;
         latencies.sort_unstable();

@@ -8,12 +8,19 @@ use state_core::{Append, CorrelationEntry, CorrelationKey, Outcome, StateManager
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    batch::{Piece, split},
+    batch::{Piece, split, split_apart},
     traffic::{Shape, Traffic},
 };
 
 /// Requests on their way at once.
 pub(crate) const AT_ONCE: usize = 16;
+
+/// Likewise while a state is filled: what that costs is not measured.
+const FILLING: usize = 4;
+/// Correlations of each tenant in a state that is filled.
+const FILLED_PER_TENANT: usize = 100_000;
+/// Tenants that there may be then.
+pub(crate) const FILLED_TENANTS: u64 = 100;
 
 /// Decides all ids and names.
 const SEED: u64 = 450;
@@ -51,6 +58,30 @@ fn make(shape: Shape, count: usize) -> anyhow::Result<Vec<Batch>> {
         }
     }
     Ok(batches)
+}
+
+/// Requests of a shape, each span a fragment of its own.
+pub(crate) fn apart(shape: Shape, count: usize) -> anyhow::Result<Vec<Batch>> {
+    Traffic::new(SEED).requests(shape, count).iter().map(split_apart).collect()
+}
+
+/// Stores so many correlations of one span that arrive now: 100,000 for each tenant, from 0.
+pub(crate) async fn fill(manager: &Arc<dyn StateManager>, pools: &Pools, count: usize) -> anyhow::Result<()> {
+    let requests = count.div_ceil(Shape::SINGLE.traces);
+    let pool = pools.get(Shape::SINGLE, requests.min(FILLED_PER_TENANT / Shape::SINGLE.traces))?;
+    let mut left = count;
+    for tenant in 0..FILLED_TENANTS {
+        let mut batches = of_tenant(&pool[..left.div_ceil(Shape::SINGLE.traces).min(pool.len())], tenant)?;
+        for batch in &mut batches {
+            batch.truncate(left);
+            left -= batch.len();
+        }
+        append(std::slice::from_ref(manager), batches, FILLING).await?;
+        if left == 0 {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("{count} correlations are more than a state is ever filled with")
 }
 
 /// The requests for another tenant: new to the store, though their bytes are the same.

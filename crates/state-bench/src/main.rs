@@ -5,18 +5,22 @@ mod cost;
 mod deployment;
 mod figures;
 mod load;
+mod recorded;
 mod report;
 mod row;
 mod scale;
+mod series;
+mod sweep;
 mod traffic;
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use clap::Parser;
 
 use crate::{
@@ -25,6 +29,8 @@ use crate::{
     report::{Measured, Report},
     row::{Bench, Row},
     scale::Scale,
+    series::Series,
+    sweep::Sweep,
 };
 
 // The engine's: what is measured here is what it costs there.
@@ -44,6 +50,13 @@ struct Arguments {
     /// Measures the rows with this in their name only; may be given several times.
     #[arg(long)]
     only: Vec<String>,
+    /// Varies a setting on the cluster of three primaries instead; may be given several times.
+    #[arg(long, value_enum)]
+    sweep: Vec<Sweep>,
+    /// A directory of recorded telemetry (`traces-*.jsonl.gz`, `logs-*.jsonl.gz`), for the sweeps
+    /// `compression` and `bytes`.
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// One repetition of smaller sizes.
     #[arg(long)]
     quick: bool,
@@ -68,18 +81,23 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let scale = if arguments.quick { Scale::QUICK } else { Scale::FULL };
-    let report = Report::new(arguments.quick, measure(&arguments, scale).await?);
+    let pools = Arc::new(Pools::default());
+    let rows = measure(&arguments, scale, &pools).await?;
+    let sweeps = sweep(&arguments, scale, &pools).await?;
+    let report = Report::new(arguments.quick, rows, sweeps);
     let text = if arguments.json { serde_json::to_string(&report)? + "\n" } else { report.markdown() };
     io::stdout().write_all(text.as_bytes()).context("failed to print the figures")
 }
 
-async fn measure(arguments: &Arguments, scale: Scale) -> anyhow::Result<Vec<Measured>> {
-    let rows = arguments.rows()?;
-    let pools = Arc::new(Pools::default());
+async fn measure(arguments: &Arguments, scale: Scale, pools: &Arc<Pools>) -> anyhow::Result<Vec<Measured>> {
+    let rows = arguments.rows();
     let mut measured = Vec::new();
+    if rows.is_empty() {
+        return Ok(measured);
+    }
     for deployment in arguments.deployments() {
         let deployed = Arc::new(Deployed::start(deployment, arguments.append_only).await?);
-        let bench = Bench { deployed, scale, pools: Arc::clone(&pools) };
+        let bench = Bench { deployed, scale, pools: Arc::clone(pools) };
         for row in rows.iter().copied() {
             // In a task like an engine's requests: the main thread is none of the runtime's workers.
             let bench = bench.clone();
@@ -94,13 +112,38 @@ async fn measure(arguments: &Arguments, scale: Scale) -> anyhow::Result<Vec<Meas
     Ok(measured)
 }
 
+async fn sweep(arguments: &Arguments, scale: Scale, pools: &Arc<Pools>) -> anyhow::Result<Vec<Series>> {
+    let sweeps = arguments.sweeps();
+    let mut found = Vec::new();
+    if sweeps.is_empty() {
+        return Ok(found);
+    }
+    let deployed = Arc::new(Deployed::start(Deployment::Cluster, arguments.append_only).await?);
+    let bench = Bench { deployed, scale: scale.for_sweeps(), pools: Arc::clone(pools) };
+    for sweep in sweeps {
+        let (bench, data) = (bench.clone(), arguments.data.clone());
+        let series = tokio::spawn(async move { sweep.run(&bench, data.as_deref()).await }).await?;
+        let series = series.with_context(|| format!("failed to sweep {sweep:?}"))?;
+        note(&series.markdown());
+        found.push(series);
+    }
+    Ok(found)
+}
+
 impl Arguments {
-    fn rows(&self) -> anyhow::Result<Vec<Row>> {
-        let is_wanted =
-            |row: &Row| self.only.is_empty() || self.only.iter().any(|part| row.name().contains(part));
-        let rows: Vec<Row> = Row::ALL.into_iter().filter(is_wanted).collect();
-        ensure!(!rows.is_empty(), "no row has a name with {}", self.only.join(" or "));
-        Ok(rows)
+    /// Rows that are wanted: all, unless something else was asked for.
+    fn rows(&self) -> Vec<Row> {
+        let is_wanted = |row: &Row| match &self.only[..] {
+            [] => self.sweep.is_empty(),
+            parts => parts.iter().any(|part| row.name().contains(part)),
+        };
+        Row::ALL.into_iter().filter(is_wanted).collect()
+    }
+
+    /// Sweeps that are wanted. The one with a mark belongs to every whole run.
+    fn sweeps(&self) -> Vec<Sweep> {
+        let is_whole = self.only.is_empty() && self.sweep.is_empty() && self.backend.is_empty();
+        if is_whole { vec![Sweep::Bytes] } else { self.sweep.iter().flat_map(|sweep| sweep.each()).collect() }
     }
 
     fn deployments(&self) -> Vec<Deployment> {

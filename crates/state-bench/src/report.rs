@@ -9,6 +9,7 @@ use crate::{
     figures::Figures,
     row::{Basis, Row},
     scale::Scale,
+    series::Series,
 };
 
 /// All that a run found.
@@ -17,7 +18,8 @@ pub(crate) struct Report {
     /// Whether sizes were reduced: the marks are for the full ones.
     pub(crate) quick: bool,
     pub(crate) rows: Vec<Measured>,
-    /// Rows that miss their mark, as deployment and row.
+    pub(crate) sweeps: Vec<Series>,
+    /// What misses its mark: deployment and row, or sweep and point.
     pub(crate) failed: Vec<String>,
 }
 
@@ -85,13 +87,14 @@ impl Measured {
 }
 
 impl Report {
-    pub(crate) fn new(quick: bool, rows: Vec<Measured>) -> Self {
+    pub(crate) fn new(quick: bool, rows: Vec<Measured>, sweeps: Vec<Series>) -> Self {
         let failed = rows.iter().filter(|measured| measured.met == Some(false));
-        let failed = failed.map(|measured| format!("{}/{}", measured.backend.name(), measured.row)).collect();
-        Self { quick, rows, failed }
+        let failed = failed.map(|measured| format!("{}/{}", measured.backend.name(), measured.row));
+        let failed = failed.chain(sweeps.iter().flat_map(Series::failed)).collect();
+        Self { quick, rows, sweeps, failed }
     }
 
-    /// A table for each deployment.
+    /// A table for each deployment and each sweep.
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
         for deployment in Deployment::ALL {
@@ -109,6 +112,7 @@ impl Report {
             }
             text.push('\n');
         }
+        self.sweeps.iter().for_each(|series| text.push_str(&series.markdown()));
         text
     }
 }

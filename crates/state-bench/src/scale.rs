@@ -38,6 +38,15 @@ impl Scale {
         counted: 1_000_000,
     };
 
+    /// Sweeps have many points and no marks on times.
+    pub(crate) fn for_sweeps(self) -> Self {
+        Self {
+            repetitions: self.repetitions.min(3),
+            append_time: self.append_time.min(Duration::from_secs(2)),
+            ..self
+        }
+    }
+
     pub(crate) const QUICK: Self = Self {
         repetitions: 1,
         append_time: Duration::from_secs(1),

@@ -49,7 +49,7 @@ pub(super) async fn events(bench: &Bench) -> anyhow::Result<Vec<Sample>> {
 /// Correlations of ten spans that have been quiet for long enough, and how many.
 async fn due(bench: &Bench) -> anyhow::Result<(Arc<dyn StateManager>, usize)> {
     let manager = bench.deployed.open().await?;
-    let batches = load::of_tenant(&*bench.pools.get(Shape::TOGETHER, bench.scale.requests)?, 0)?;
+    let batches = load::of_tenant(&bench.pools.get(Shape::TOGETHER, bench.scale.requests)?, 0)?;
     let count = batches.iter().map(Vec::len).sum();
     load::append(&[Arc::clone(&manager)], batches, AT_ONCE).await?;
     sleep(Settings::default().grace).await;

@@ -14,8 +14,6 @@ use crate::{cost::Meter, figures::Sample, load, traffic::Shape};
 const PAGE: usize = 100;
 /// Over which correlations have arrived.
 const SPREAD: Duration = Duration::from_secs(3_600);
-/// Requests on their way at once while a state is filled: what that costs is not measured here.
-const FILLING: usize = 4;
 /// Whose correlations they are.
 const TENANT: &str = "tenant-0";
 /// Pages that may be needed for one full one.
@@ -25,15 +23,10 @@ const CALLS_MAX: usize = 20_000;
 /// or after this time.
 const TIME_MAX: Duration = Duration::from_millis(500);
 
-/// A state with so many correlations of one span that arrived just now.
+/// A state with so many correlations that arrived just now.
 async fn filled(bench: &Bench, count: usize) -> anyhow::Result<Arc<dyn StateManager>> {
     let manager = bench.deployed.open().await?;
-    let managers = [Arc::clone(&manager)];
-    // Traces beyond those in the pool would be the same ones again.
-    let pool = bench.pools.get(Shape::SINGLE, count.div_ceil(Shape::SINGLE.traces))?;
-    for batches in pool.chunks(100) {
-        load::append(&managers, load::of_tenant(batches, 0)?, FILLING).await?;
-    }
+    load::fill(&manager, &bench.pools, count).await?;
     Ok(manager)
 }
 

@@ -1,0 +1,110 @@
+//! A figure as it changes with a setting: what a sweep finds.
+
+use serde::{Serialize, Serializer};
+
+/// What a sweep found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Series {
+    pub(crate) name: &'static str,
+    /// What was done, for people.
+    pub(crate) title: String,
+    pub(crate) points: Vec<Point>,
+}
+
+/// One setting and its figures.
+#[derive(Debug, Serialize)]
+pub(crate) struct Point {
+    pub(crate) label: String,
+    #[serde(flatten)]
+    figures: Named,
+    /// Most that the first figure may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<f64>,
+}
+
+/// Figures in their order, by names with the unit in them.
+#[derive(Debug)]
+struct Named(Vec<(&'static str, f64)>);
+
+impl Serialize for Named {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+impl Point {
+    pub(crate) fn new<const N: usize>(label: impl Into<String>, figures: [(&'static str, f64); N]) -> Self {
+        Self { label: label.into(), figures: Named(figures.to_vec()), mark: None }
+    }
+
+    /// With a mark that the first figure must not exceed.
+    pub(crate) fn with_mark(self, mark: f64) -> Self {
+        Self { mark: Some(mark), ..self }
+    }
+
+    fn is_missed(&self) -> bool {
+        let first = self.figures.0.first();
+        self.mark.zip(first).is_some_and(|(mark, (_, first))| *first > mark)
+    }
+}
+
+impl Series {
+    /// Points that miss their mark, as series and label.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = String> {
+        self.points
+            .iter()
+            .filter(|point| point.is_missed())
+            .map(|point| format!("{}/{}", self.name, point.label))
+    }
+
+    pub(crate) fn markdown(&self) -> String {
+        let Some(first) = self.points.first() else { return String::new() };
+        let has_marks = self.points.iter().any(|point| point.mark.is_some());
+        let mut header: Vec<String> = vec![self.name.into()];
+        header.extend(first.figures.0.iter().map(|(name, _)| name.replace('_', " ").replace(" us", " µs")));
+        if has_marks {
+            header.push("mark".into());
+        }
+        let rule = format!("|---|{}\n", "--:|".repeat(header.len() - 1));
+        let mut text = format!("### {}\n\n{}{rule}", self.title, row(&header));
+        for point in &self.points {
+            let mut cells = vec![point.label.clone()];
+            cells.extend(point.figures.0.iter().map(|(_, figure)| significant(*figure)));
+            if has_marks {
+                let verdict = if point.is_missed() { "**missed**" } else { "met" };
+                cells.push(point.mark.map_or_else(|| "–".into(), |mark| format!("{mark} {verdict}")));
+            }
+            text.push_str(&row(&cells));
+        }
+        text + "\n"
+    }
+}
+
+fn row(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// Three significant digits.
+fn significant(figure: f64) -> String {
+    match figure.abs() {
+        0.0 => "0".into(),
+        size if size < 0.1 => format!("{figure:.4}"),
+        size if size < 1.0 => format!("{figure:.3}"),
+        size if size < 10.0 => format!("{figure:.2}"),
+        size if size < 100.0 => format!("{figure:.1}"),
+        _ => crate::row::thousands(figure.round() as usize),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_figure_is_the_one_with_the_mark() {
+        let point = |figure| Point::new("a", [("ratio", figure), ("other", 9.0)]).with_mark(0.5);
+        let series = Series { name: "s", title: "t".into(), points: vec![point(0.5), point(0.6)] };
+        assert_eq!(series.failed().collect::<Vec<_>>(), ["s/a"]);
+        assert!(series.markdown().contains("| a | 0.600 | 9.00 | 0.5 **missed** |"));
+    }
+}
