@@ -83,25 +83,29 @@ impl Deployed {
 
     /// A client of an empty state, with default settings.
     pub(crate) async fn open(&self) -> anyhow::Result<Arc<dyn StateManager>> {
-        self.open_with(self.config()).await
+        self.open_with(&self.config(), Settings::default()).await
     }
 
     /// A client of an empty state.
     pub(crate) async fn open_with(
         &self,
-        config: state_redis::Config,
+        config: &state_redis::Config,
+        settings: Settings,
     ) -> anyhow::Result<Arc<dyn StateManager>> {
         for node in self.primaries() {
             node.command(&["FLUSHALL"]).await?;
         }
-        let manager = self.client(&config)?;
+        let manager = self.client(config, settings)?;
         manager.ready().await?;
         Ok(manager)
     }
 
     /// A client of the state as it is; memory has no state to share.
-    pub(crate) fn client(&self, config: &state_redis::Config) -> anyhow::Result<Arc<dyn StateManager>> {
-        let settings = Settings::default();
+    pub(crate) fn client(
+        &self,
+        config: &state_redis::Config,
+        settings: Settings,
+    ) -> anyhow::Result<Arc<dyn StateManager>> {
         Ok(match self.servers {
             // More than is ever stored: what the bound costs is measured, being refused is not.
             Servers::None => {

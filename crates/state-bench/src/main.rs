@@ -5,6 +5,7 @@ mod cost;
 mod deployment;
 mod figures;
 mod load;
+mod machine;
 mod recorded;
 mod report;
 mod row;
@@ -26,7 +27,7 @@ use clap::Parser;
 use crate::{
     deployment::{Deployed, Deployment},
     load::Pools,
-    report::{Measured, Report},
+    report::{Failure, Measured, Report},
     row::{Bench, Row},
     scale::Scale,
     series::Series,
@@ -71,7 +72,8 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             note(&format!("error: {error:#}"));
             ExitCode::FAILURE
@@ -79,17 +81,25 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
+/// Answers whether everything could be measured; what misses its mark was measured too.
+async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let scale = if arguments.quick { Scale::QUICK } else { Scale::FULL };
     let pools = Arc::new(Pools::default());
-    let rows = measure(&arguments, scale, &pools).await?;
-    let sweeps = sweep(&arguments, scale, &pools).await?;
-    let report = Report::new(arguments.quick, rows, sweeps);
+    let mut errors = Vec::new();
+    let rows = measure(&arguments, scale, &pools, &mut errors).await?;
+    let sweeps = sweep(&arguments, scale, &pools, &mut errors).await?;
+    let report = Report::new(arguments.quick, rows, sweeps, errors);
     let text = if arguments.json { serde_json::to_string(&report)? + "\n" } else { report.markdown() };
-    io::stdout().write_all(text.as_bytes()).context("failed to print the figures")
+    io::stdout().write_all(text.as_bytes()).context("failed to print the figures")?;
+    Ok(report.errors.is_empty())
 }
 
-async fn measure(arguments: &Arguments, scale: Scale, pools: &Arc<Pools>) -> anyhow::Result<Vec<Measured>> {
+async fn measure(
+    arguments: &Arguments,
+    scale: Scale,
+    pools: &Arc<Pools>,
+    errors: &mut Vec<Failure>,
+) -> anyhow::Result<Vec<Measured>> {
     let rows = arguments.rows();
     let mut measured = Vec::new();
     if rows.is_empty() {
@@ -102,17 +112,23 @@ async fn measure(arguments: &Arguments, scale: Scale, pools: &Arc<Pools>) -> any
             // In a task like an engine's requests: the main thread is none of the runtime's workers.
             let bench = bench.clone();
             let figures = tokio::spawn(async move { row.measure(&bench).await }).await?;
-            let figures = figures
-                .with_context(|| format!("failed to measure {} on {}", row.name(), deployment.name()))?;
-            let row = Measured::new(row, deployment, figures, &scale);
-            note(&format!("{} {}", deployment.name(), row.line()));
-            measured.push(row);
+            let name = format!("{}/{}", deployment.name(), row.name());
+            if let Some(figures) = figures_or_error(name, figures, errors) {
+                let row = Measured::new(row, deployment, figures, &scale);
+                note(&format!("{} {}", deployment.name(), row.line()));
+                measured.push(row);
+            }
         }
     }
     Ok(measured)
 }
 
-async fn sweep(arguments: &Arguments, scale: Scale, pools: &Arc<Pools>) -> anyhow::Result<Vec<Series>> {
+async fn sweep(
+    arguments: &Arguments,
+    scale: Scale,
+    pools: &Arc<Pools>,
+    errors: &mut Vec<Failure>,
+) -> anyhow::Result<Vec<Series>> {
     let sweeps = arguments.sweeps();
     let mut found = Vec::new();
     if sweeps.is_empty() {
@@ -123,11 +139,22 @@ async fn sweep(arguments: &Arguments, scale: Scale, pools: &Arc<Pools>) -> anyho
     for sweep in sweeps {
         let (bench, data) = (bench.clone(), arguments.data.clone());
         let series = tokio::spawn(async move { sweep.run(&bench, data.as_deref()).await }).await?;
-        let series = series.with_context(|| format!("failed to sweep {sweep:?}"))?;
-        note(&series.markdown());
-        found.push(series);
+        if let Some(series) = figures_or_error(format!("{sweep:?}").to_lowercase(), series, errors) {
+            note(&series.markdown());
+            found.push(series);
+        }
     }
     Ok(found)
+}
+
+/// One row that cannot be measured must not take the others along.
+fn figures_or_error<T>(name: String, figures: anyhow::Result<T>, errors: &mut Vec<Failure>) -> Option<T> {
+    figures
+        .map_err(|error| {
+            note(&format!("{name} could not be measured: {error:#}"));
+            errors.push(Failure { name, error: format!("{error:#}") });
+        })
+        .ok()
 }
 
 impl Arguments {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     deployment::Deployment,
     figures::Figures,
+    machine::Machine,
     row::{Basis, Row},
     scale::Scale,
     series::Series,
@@ -15,12 +16,22 @@ use crate::{
 /// All that a run found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    pub(crate) machine: Machine,
     /// Whether sizes were reduced: the marks are for the full ones.
     pub(crate) quick: bool,
     pub(crate) rows: Vec<Measured>,
     pub(crate) sweeps: Vec<Series>,
-    /// What misses its mark: deployment and row, or sweep and point.
+    /// What could not be measured, and why.
+    pub(crate) errors: Vec<Failure>,
+    /// What misses its mark or could not be measured: deployment and row, or sweep and point.
     pub(crate) failed: Vec<String>,
+}
+
+/// A row or a sweep without figures.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) name: String,
+    pub(crate) error: String,
 }
 
 /// A row on a deployment.
@@ -87,16 +98,17 @@ impl Measured {
 }
 
 impl Report {
-    pub(crate) fn new(quick: bool, rows: Vec<Measured>, sweeps: Vec<Series>) -> Self {
+    pub(crate) fn new(quick: bool, rows: Vec<Measured>, sweeps: Vec<Series>, errors: Vec<Failure>) -> Self {
         let failed = rows.iter().filter(|measured| measured.met == Some(false));
         let failed = failed.map(|measured| format!("{}/{}", measured.backend.name(), measured.row));
-        let failed = failed.chain(sweeps.iter().flat_map(Series::failed)).collect();
-        Self { quick, rows, sweeps, failed }
+        let failed = failed.chain(sweeps.iter().flat_map(Series::failed));
+        let failed = failed.chain(errors.iter().map(|failure| failure.name.clone())).collect();
+        Self { machine: Machine::ask(), quick, rows, sweeps, errors, failed }
     }
 
     /// A table for each deployment and each sweep.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = String::new();
+        let mut text = self.machine.describe() + "\n\n";
         for deployment in Deployment::ALL {
             let rows: Vec<_> = self.rows.iter().filter(|row| row.backend == deployment).collect();
             if rows.is_empty() {
@@ -113,6 +125,9 @@ impl Report {
             text.push('\n');
         }
         self.sweeps.iter().for_each(|series| text.push_str(&series.markdown()));
+        for Failure { name, error } in &self.errors {
+            let _ = writeln!(text, "`{name}` could not be measured: {error}.\n");
+        }
         text
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Scale {
 impl Scale {
     pub(crate) const FULL: Self = Self {
         repetitions: 5,
-        append_time: Duration::from_secs(3),
+        append_time: Duration::from_secs(2),
         append_spans_max: 2_000_000,
         requests: 200,
         calls: 4_000,

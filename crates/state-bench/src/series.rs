@@ -42,13 +42,26 @@ impl Point {
         Self { mark: Some(mark), ..self }
     }
 
+    fn first(&self) -> f64 {
+        self.figures.0.first().map_or(f64::NAN, |(_, figure)| *figure)
+    }
+
     fn is_missed(&self) -> bool {
-        let first = self.figures.0.first();
-        self.mark.zip(first).is_some_and(|(mark, (_, first))| *first > mark)
+        self.mark.is_some_and(|mark| self.first() > mark)
     }
 }
 
+/// What stays flat may cost so much more at a later point than at the first one.
+const FLAT: f64 = 1.25;
+
 impl Series {
+    /// With marks that say whether the first figure stays flat.
+    pub(crate) fn flat(mut self) -> Self {
+        let mark = self.points.first().map(|point| point.first() * FLAT);
+        self.points.iter_mut().skip(1).for_each(|point| point.mark = mark);
+        self
+    }
+
     /// Points that miss their mark, as series and label.
     pub(crate) fn failed(&self) -> impl Iterator<Item = String> {
         self.points
@@ -72,7 +85,9 @@ impl Series {
             cells.extend(point.figures.0.iter().map(|(_, figure)| significant(*figure)));
             if has_marks {
                 let verdict = if point.is_missed() { "**missed**" } else { "met" };
-                cells.push(point.mark.map_or_else(|| "–".into(), |mark| format!("{mark} {verdict}")));
+                cells.push(
+                    point.mark.map_or_else(|| "–".into(), |mark| format!("{} {verdict}", significant(mark))),
+                );
             }
             text.push_str(&row(&cells));
         }
@@ -105,6 +120,13 @@ mod tests {
         let point = |figure| Point::new("a", [("ratio", figure), ("other", 9.0)]).with_mark(0.5);
         let series = Series { name: "s", title: "t".into(), points: vec![point(0.5), point(0.6)] };
         assert_eq!(series.failed().collect::<Vec<_>>(), ["s/a"]);
-        assert!(series.markdown().contains("| a | 0.600 | 9.00 | 0.5 **missed** |"));
+        assert!(series.markdown().contains("| a | 0.600 | 9.00 | 0.500 **missed** |"));
+    }
+
+    #[test]
+    fn a_quarter_more_is_not_flat_any_more() {
+        let points = [4.0, 5.0, 5.1].map(|figure| Point::new(figure.to_string(), [("cpu", figure)])).into();
+        let series = Series { name: "s", title: "t".into(), points }.flat();
+        assert_eq!(series.failed().collect::<Vec<_>>(), ["s/5.1"]);
     }
 }

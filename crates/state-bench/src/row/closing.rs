@@ -17,6 +17,8 @@ use crate::{
 
 /// Correlations that are claimed, or events that are read, with one call.
 const PER_CALL: usize = 1_000;
+/// Shorter than the default, because it is waited for each time.
+const GRACE: Duration = Duration::from_millis(500);
 const LEASE: Duration = Duration::from_secs(30);
 /// Calls in a row that may find nothing.
 const EMPTY_MAX: usize = 1_000;
@@ -48,11 +50,12 @@ pub(super) async fn events(bench: &Bench) -> anyhow::Result<Vec<Sample>> {
 
 /// Correlations of ten spans that have been quiet for long enough, and how many.
 async fn due(bench: &Bench) -> anyhow::Result<(Arc<dyn StateManager>, usize)> {
-    let manager = bench.deployed.open().await?;
+    let settings = Settings { grace: GRACE, ..Settings::default() };
+    let manager = bench.deployed.open_with(&bench.deployed.config(), settings).await?;
     let batches = load::of_tenant(&bench.pools.get(Shape::TOGETHER, bench.scale.requests)?, 0)?;
     let count = batches.iter().map(Vec::len).sum();
     load::append(&[Arc::clone(&manager)], batches, AT_ONCE).await?;
-    sleep(Settings::default().grace).await;
+    sleep(GRACE).await;
     Ok((manager, count))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use state_core::StateManager;
+use state_core::{Settings, StateManager};
 use state_redis::Config;
 
 use crate::{
@@ -52,7 +52,7 @@ async fn with_config(bench: &Bench, label: String, config: Config) -> anyhow::Re
     let alone = pools.get(Shape::ALONE, ALONE)?;
     let (mut samples, mut alones) = (Vec::new(), Vec::new());
     for _ in 0..scale.repetitions {
-        let managers = [deployed.open_with(config.clone()).await?];
+        let managers = [deployed.open_with(&config, Settings::default()).await?];
         samples.push(repetition(deployed, &managers, &pool, scale, AT_ONCE).await?);
         let latencies = load::append(&managers, load::of_tenant(&alone, 0)?, 1).await?;
         alones.push(latencies);
@@ -117,7 +117,7 @@ pub(super) async fn engines(bench: &Bench) -> anyhow::Result<Series> {
         for _ in 0..scale.repetitions {
             let mut managers = vec![deployed.open().await?];
             for _ in 1..count {
-                managers.push(deployed.client(&deployed.config())?);
+                managers.push(deployed.client(&deployed.config(), Settings::default())?);
             }
             samples.push(repetition(deployed, &managers, &pool, scale, AT_ONCE_OVER_ENGINES).await?);
             for manager in managers {
@@ -128,7 +128,7 @@ pub(super) async fn engines(bench: &Bench) -> anyhow::Result<Series> {
     }
     let title =
         format!("Engines that share the load, {AT_ONCE_OVER_ENGINES} requests of 1,000 spans at once");
-    Ok(Series { name: "engines", title, points })
+    Ok(Series { name: "engines", title, points }.flat())
 }
 
 pub(super) async fn stored(bench: &Bench) -> anyhow::Result<Series> {
@@ -157,7 +157,7 @@ pub(super) async fn stored(bench: &Bench) -> anyhow::Result<Series> {
         }
         points.push(point(thousands(count), samples));
     }
-    Ok(Series { name: "stored", title: "Correlations that are stored already".into(), points })
+    Ok(Series { name: "stored", title: "Correlations that are stored already".into(), points }.flat())
 }
 
 async fn filled(bench: &Bench, count: usize) -> anyhow::Result<Arc<dyn StateManager>> {
