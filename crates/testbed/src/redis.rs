@@ -3,11 +3,16 @@
 mod cluster;
 mod formation;
 mod node;
+mod program;
+mod proxy;
 mod resp;
 mod server;
 
 pub use cluster::{RedisCluster, Topology};
+pub use formation::Shard;
 pub use node::{RedisNode, Role};
+pub use program::Program;
+pub use proxy::{Network, Proxy};
 pub use server::RedisServer;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -25,6 +30,10 @@ pub struct Options {
     pub first_port: Option<u16>,
     /// Survives Ctrl-C and the end of the terminal: own process group.
     pub background: bool,
+    /// What the servers run. Default Redis.
+    pub program: Program,
+    /// Puts a [`Proxy`] before every server; clients are told its address.
+    pub proxied: bool,
 }
 
 /// Fails with what the server says when it does not answer, or its cluster is down.

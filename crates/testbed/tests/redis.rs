@@ -1,8 +1,11 @@
 //! A Redis Cluster of real processes forms, survives the loss of a primary and takes it back.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use testbed::redis::{Options, RedisCluster, RedisServer, Role, Topology};
+use testbed::redis::{Network, Options, Program, RedisCluster, RedisServer, Role, Topology};
 use tokio::time::{Instant, sleep};
 
 #[tokio::test]
@@ -72,4 +75,42 @@ async fn nothing_is_left_of_a_dropped_server() {
     assert!(fs::exists(&log).unwrap());
     drop(server);
     assert!(!fs::exists(&log).unwrap());
+}
+
+#[tokio::test]
+async fn a_valkey_cluster_with_two_replicas_each_is_reached_through_its_proxies() {
+    let options = Options { program: Program::Valkey, proxied: true, ..Options::default() };
+    let topology = Topology { replicas_per_primary: 2, options, ..Topology::default() };
+    let cluster = RedisCluster::start(topology).await.unwrap();
+    let shards = cluster.shards().await.unwrap();
+    assert_eq!(
+        shards.iter().map(|shard| (shard.primary, shard.replicas.len())).collect::<Vec<_>>(),
+        [(0, 2), (1, 2), (2, 2)]
+    );
+    for node in cluster.nodes() {
+        assert!(node.command(&["INFO", "server"]).await.unwrap().contains("valkey_version:9."));
+        let slots = node.command(&["CLUSTER", "SLOTS"]).await.unwrap();
+        for other in cluster.nodes() {
+            let is_told = |port: u16| slots.lines().any(|line| line == port.to_string());
+            assert!(is_told(other.announced().port()) && !is_told(other.address().port()), "{slots}");
+        }
+        // Not even a replica notices what clients suffer.
+        node.proxy().turn(Network::Cut);
+    }
+    cluster.wait_healthy().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_may_be_off_from_a_start_on() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = RedisServer::start(Options { program, ..Options::default() }).await.unwrap();
+        for off in [300, -300, 0] {
+            server.node().set_clock(off).unwrap();
+            server.node().restart().await.unwrap();
+            let time = server.node().command(&["TIME"]).await.unwrap();
+            let theirs: i64 = time.lines().next().unwrap().parse().unwrap();
+            let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+            assert!((theirs - ours - i64::from(off)).abs() <= 5, "{program:?} is off by {}", theirs - ours);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 use anyhow::{Context as _, ensure};
 
 use super::{
-    Options, RedisNode, formation,
+    Options, RedisNode, Shard, formation,
     server::{SETTINGS, settings},
 };
 use crate::{directory::Directory, ports};
@@ -83,7 +83,7 @@ impl RedisCluster {
                 port,
                 Some(bus),
                 &settings,
-                options.background,
+                options,
             )?);
         }
         Ok(Self { nodes, _directory: directory })
@@ -92,7 +92,7 @@ impl RedisCluster {
     /// URL that names every node, as the engine's `redis.url` takes it.
     #[must_use]
     pub fn url(&self) -> String {
-        cluster_url(self.nodes.iter().map(RedisNode::address))
+        cluster_url(self.nodes.iter().map(RedisNode::announced))
     }
 
     /// All nodes; an index is a node's for the cluster's life, whatever its role.
@@ -111,8 +111,18 @@ impl RedisCluster {
             view.primary_of_slot(slot).with_context(|| format!("no primary serves the slot {slot}"))?;
         self.nodes
             .iter()
-            .position(|node| node.address() == address)
+            .position(|node| node.announced() == address)
             .with_context(|| format!("the slot {slot} is served by {address}, not one of ours"))
+    }
+
+    /// Primaries that serve slots, in the order of their slots, with their replicas, as the first node
+    /// that answers sees them.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub async fn shards(&self) -> anyhow::Result<Vec<Shard>> {
+        let view = formation::View::of_any(&self.nodes).await?;
+        Ok(view.shards(|address| self.nodes.iter().position(|node| node.announced() == address)))
     }
 
     /// Waits until every running node says that the cluster is whole.

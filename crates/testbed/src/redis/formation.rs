@@ -79,7 +79,7 @@ fn is_replica_line(name: &str) -> bool {
 async fn introduce(nodes: &[RedisNode]) -> anyhow::Result<()> {
     for (index, node) in nodes.iter().enumerate() {
         for other in &nodes[index + 1..] {
-            let address = other.address();
+            let address = other.announced();
             let bus = other.bus_port().context("a node of a cluster has a bus")?;
             let words =
                 ["CLUSTER", "MEET", &address.ip().to_string(), &address.port().to_string(), &bus.to_string()];
@@ -118,14 +118,26 @@ async fn wait_for_each(
     Ok(())
 }
 
+/// A primary that serves slots, and the replicas that follow it, as indices of nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Serves the slots.
+    pub primary: usize,
+    /// Follow it, whether they run or not.
+    pub replicas: Vec<usize>,
+}
+
 /// The cluster as one node sees it: the lines of `CLUSTER NODES`.
 pub(super) struct View {
     lines: Vec<Line>,
 }
 
 struct Line {
+    id: String,
     address: SocketAddr,
     flags: Vec<String>,
+    /// Id of the one it follows; `-` for a primary.
+    follows: String,
     /// First and last slot of each range.
     slots: Vec<(u16, u16)>,
 }
@@ -161,6 +173,19 @@ impl View {
         self.lines.iter().find(serves).map(|line| line.address)
     }
 
+    /// Who serves slots, and who follows; `index` knows the nodes by their addresses.
+    pub(super) fn shards(&self, index: impl Fn(SocketAddr) -> Option<usize>) -> Vec<Shard> {
+        let serves = |line: &&Line| line.has("master") && !line.has("fail") && !line.slots.is_empty();
+        let mut primaries: Vec<&Line> = self.lines.iter().filter(serves).collect();
+        primaries.sort_by_key(|line| line.slots[0]);
+        let shard = |primary: &Line| {
+            let follow = self.lines.iter().filter(|line| line.follows == primary.id);
+            let replicas = follow.filter_map(|line| index(line.address)).collect();
+            Some(Shard { primary: index(primary.address)?, replicas })
+        };
+        primaries.into_iter().filter_map(shard).collect()
+    }
+
     /// Nodes that are more than an announcement.
     fn known(&self) -> usize {
         self.lines.iter().filter(|line| !line.has("handshake") && !line.has("noaddr")).count()
@@ -178,15 +203,17 @@ impl View {
 impl Line {
     /// `id ip:port@bus[,name] flags primary ping pong epoch link slot slot-slot …`
     fn parse(line: &str) -> Option<Self> {
-        let mut words = line.split(' ').skip(1);
+        let mut words = line.split(' ');
+        let id = words.next()?.to_owned();
         let address = words.next()?.split('@').next()?.parse().ok()?;
         let flags = words.next()?.split(',').map(str::to_owned).collect();
+        let follows = words.next()?.to_owned();
         // A slot on the move is listed as [slot->-node]: it is counted where it still is.
-        let slots = words.skip(5).filter(|word| !word.starts_with('[')).map(|word| {
+        let slots = words.skip(4).filter(|word| !word.starts_with('[')).map(|word| {
             let (first, last) = word.split_once('-').unwrap_or((word, word));
             Some((first.parse().ok()?, last.parse().ok()?))
         });
-        Some(Self { address, flags, slots: slots.collect::<Option<_>>()? })
+        Some(Self { id, address, flags, follows, slots: slots.collect::<Option<_>>()? })
     }
 
     fn has(&self, flag: &str) -> bool {
@@ -220,6 +247,9 @@ e5 127.0.0.1:7004@17004 master - 0 0 3 connected 10923 10925-16383";
         assert_eq!(port(10_924), None);
         assert_eq!(port(16_383), Some(7004));
         assert_eq!((view.known(), view.count(Role::Replica)), (4, 1));
+        let by_port = |address: SocketAddr| Some(usize::from(address.port()) - 7000);
+        let (first, last) = (Shard { primary: 0, replicas: vec![] }, Shard { primary: 4, replicas: vec![] });
+        assert_eq!(view.shards(by_port), [first, last], "a primary that failed serves nothing");
     }
 
     #[test]

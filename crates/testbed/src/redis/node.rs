@@ -7,10 +7,8 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::resp;
+use super::{Options, Proxy, program, resp};
 use crate::{ports::Port, process::Process, wait::Look};
-
-const PROGRAM: &str = "redis-server";
 
 /// Generous for a machine that compiles beside the test; Redis takes some 50 ms.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -34,6 +32,8 @@ pub struct RedisNode {
     port: Port,
     /// Of the cluster bus; Redis would take port + 10000 without asking whether that is free.
     bus: Option<Port>,
+    /// Between the server and its clients.
+    proxy: Option<Proxy>,
 }
 
 impl RedisNode {
@@ -44,11 +44,12 @@ impl RedisNode {
         port: Port,
         bus: Option<Port>,
         settings: &[(String, String)],
-        background: bool,
+        options: &Options,
     ) -> anyhow::Result<Self> {
         let directory = directory.join(name);
         fs::create_dir_all(&directory)
             .with_context(|| format!("failed to create {}", directory.display()))?;
+        let proxy = if options.proxied { Some(Proxy::start(port.address())?) } else { None };
         let mut lines = vec![
             ("bind".to_owned(), port.address().ip().to_string()),
             ("port".to_owned(), port.address().port().to_string()),
@@ -56,23 +57,61 @@ impl RedisNode {
         if let Some(bus) = &bus {
             lines.push(("cluster-enabled".to_owned(), "yes".to_owned()));
             lines.push(("cluster-port".to_owned(), bus.address().port().to_string()));
+            if let Some(proxy) = &proxy {
+                lines.push(("cluster-announce-port".to_owned(), proxy.address().port().to_string()));
+                lines.push(("cluster-announce-bus-port".to_owned(), bus.address().port().to_string()));
+            }
         }
         let configuration: String =
             lines.iter().chain(settings).map(|(name, value)| format!("{name} {value}\n")).collect();
         let file = directory.join("redis.conf");
         fs::write(&file, configuration).with_context(|| format!("failed to write {}", file.display()))?;
 
-        let mut command = Command::new(PROGRAM);
+        let program = options.program.path()?;
+        let mut command = Command::new(&program);
         command.arg(&file).current_dir(&directory);
-        if background {
+        if options.background {
             command.process_group(0);
         }
-        let process =
-            Process::start(name, command, &directory.join("redis.log")).map_err(explain_missing_program)?;
-        Ok(Self { process, port, bus })
+        let process = Process::start(name, command, &directory.join("redis.log"))
+            .map_err(|error| explain_missing_program(error, &program))?;
+        Ok(Self { process, port, bus, proxy })
     }
 
-    /// Where it listens.
+    /// Where its clients reach it: the proxy, if there is one.
+    #[must_use]
+    pub fn announced(&self) -> SocketAddr {
+        self.proxy.as_ref().map_or_else(|| self.address(), Proxy::address)
+    }
+
+    /// The network between it and its clients.
+    ///
+    /// # Panics
+    /// When it was started without [`Options::proxied`].
+    #[must_use]
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("the server was started with a proxy")
+    }
+
+    /// Lets its clock be off by so many seconds from the next start on.
+    ///
+    /// # Errors
+    /// When libfaketime is not installed.
+    pub fn set_clock(&self, seconds: i32) -> anyhow::Result<()> {
+        let variables = ["LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC"];
+        if seconds == 0 {
+            variables.iter().for_each(|name| self.process.set_variable(name, None));
+        } else {
+            let library = program::faketime_library()?;
+            let values = [library.into_os_string(), format!("{seconds:+}s").into(), "1".into()];
+            for (name, value) in variables.iter().zip(values) {
+                self.process.set_variable(name, Some(&value));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the server itself listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.port.address()
@@ -135,11 +174,11 @@ impl RedisNode {
     }
 }
 
-fn explain_missing_program(error: anyhow::Error) -> anyhow::Error {
+fn explain_missing_program(error: anyhow::Error, program: &Path) -> anyhow::Error {
     let is_missing =
         error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound);
     if is_missing {
-        anyhow!("{PROGRAM} is not installed; install it with: sh deploy/setup.sh")
+        anyhow!("{} is not installed; install it with: sh deploy/setup.sh", program.display())
     } else {
         error
     }

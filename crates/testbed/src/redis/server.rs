@@ -29,8 +29,7 @@ impl RedisServer {
             let directory = Directory::create(options.directory.as_deref())?;
             let port = ports::next(options.first_port, 0)?;
             let settings = settings(&SETTINGS, &options);
-            let node =
-                RedisNode::start("redis-1", directory.path(), port, None, &settings, options.background)?;
+            let node = RedisNode::start("redis-1", directory.path(), port, None, &settings, &options)?;
             node.wait_ready().await?;
             Ok(Self { node, _directory: directory })
         })
@@ -40,7 +39,7 @@ impl RedisServer {
     /// URL as the engine's `redis.url` takes it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://{}", self.node.address())
+        format!("redis://{}", self.node.announced())
     }
 
     /// The server's process and commands.
