@@ -20,7 +20,7 @@ const LEVELS: [(&str, u32); 8] = [
 ];
 
 /// Crates for tests and for sizing: nothing that ships depends on them.
-const DEVELOPMENT: [&str; 4] = ["loadgen", "state-bench", "state-conformance", "testbed"];
+const DEVELOPMENT: [&str; 5] = ["loadgen", "state-bench", "state-conformance", "state-faults", "testbed"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()

@@ -102,8 +102,10 @@ impl RedisNode {
         if seconds == 0 {
             variables.iter().for_each(|name| self.process.set_variable(name, None));
         } else {
-            let library = program::faketime_library()?;
-            let values = [library.into_os_string(), format!("{seconds:+}s").into(), "1".into()];
+            let mut preload = program::faketime_library()?.into_os_string();
+            // jemalloc asks for the time before libfaketime is up, and waits for it; libc's own does not.
+            preload.push(":libc.so.6");
+            let values = [preload, format!("{seconds:+}s").into(), "1".into()];
             for (name, value) in variables.iter().zip(values) {
                 self.process.set_variable(name, Some(&value));
             }
