@@ -50,6 +50,15 @@ bench-state *arguments:
     @cargo build --release --package state-bench --locked
     @{{target}}/release/state-bench "$@"
 
+# Try every fault on real Redis servers, under load (`just test-faults --help`; `--quick` takes 3 minutes)
+test-faults *arguments:
+    @cargo build --release --package state-faults --locked
+    @{{target}}/release/state-faults "$@"
+
+# Break the state in ways that lose data, and demand that a test notices each
+test-mutations *arguments:
+    @cargo run --quiet --package state-faults --bin test-mutations --locked -- "$@"
+
 # Everything that must hold before a change is merged
 test: fmt clippy doc unit
 

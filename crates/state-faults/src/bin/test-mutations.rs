@@ -56,7 +56,7 @@ const MUTATIONS: [Mutation; 5] = [
         file: "crates/state-redis/src/scripts/finish.lua",
         find: "elseif c and s.closed == 0 and s.fence == fence then",
         replace: "elseif c and s.closed == 0 then",
-        test: ("conformance_single", "FENCE_TEST"),
+        test: ("conformance_single", "lifecycle::a_claim_ends_with_its_lease"),
     },
     Mutation {
         what: "the client of Redis repeats commands by itself",
