@@ -35,10 +35,13 @@ pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> R
     let found = found.unwrap_or_default();
     let replicas = found.strip_prefix(&layout).and_then(|rest| rest.strip_prefix(" replicas=")?.parse().ok());
     replicas.ok_or_else(|| {
-        let reason = format!(
-            "Redis holds {found:?}, this process is configured for {layout:?}; configure the same number of \
-             buckets, or another key prefix for a state of its own"
-        );
+        let what_to_do = if found.starts_with(&format!("layout={LAYOUT} ")) {
+            "configure the same number of buckets, or another key prefix for a state of its own"
+        } else {
+            "run the version that wrote it until its state has expired, and then remove the key; or configure another \
+             key prefix for a state of its own"
+        };
+        let reason = format!("Redis holds {found:?}, this process needs {layout:?}; {what_to_do}");
         error::misconfigured(&attempted, reason)
     })
 }

@@ -87,8 +87,12 @@ async fn another_layout_is_refused_with_what_to_do() {
     for text in ["buckets=64", "buckets=128", "key prefix"] {
         assert!(error.to_string().contains(text), "{text} is missing in: {error}");
     }
-    server.node().command(&["SET", "schema", "layout=2 buckets=64 replicas=0"]).await.unwrap();
-    assert!(!open(&config(&server)).ready().await.unwrap_err().is_retryable());
+    server.node().command(&["SET", "schema", "layout=1 buckets=64 replicas=0"]).await.unwrap();
+    let error = open(&config(&server)).ready().await.unwrap_err();
+    assert!(!error.is_retryable(), "{error:?}");
+    for text in ["layout=1", "layout=2", "version that wrote it", "key prefix"] {
+        assert!(error.to_string().contains(text), "{text} is missing in: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
