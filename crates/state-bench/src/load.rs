@@ -54,18 +54,22 @@ impl Pools {
 /// Makes requests; they are encoded and split a few at a time, so that little memory is held twice.
 fn make(shape: Shape, count: usize) -> anyhow::Result<Vec<Batch>> {
     let mut traffic = Traffic::new(SEED);
-    let mut batches = Vec::with_capacity(count);
-    while batches.len() < count {
-        for request in traffic.requests(shape, 1) {
-            batches.push(split(&request)?);
-        }
+    let mut groups = Vec::new();
+    while groups.len() * shape.requests < count {
+        let group = traffic.group(shape).iter().map(split).collect::<anyhow::Result<Vec<Batch>>>()?;
+        groups.push(group.into_iter());
     }
-    Ok(batches)
+    // Services send on their own time: the parts of a trace are far from each other.
+    let turns =
+        (0..shape.requests).flat_map(|_| groups.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>());
+    Ok(turns.collect())
 }
 
 /// Requests of a shape, each span a fragment of its own.
 pub(crate) fn apart(shape: Shape, count: usize) -> anyhow::Result<Vec<Batch>> {
-    Traffic::new(SEED).requests(shape, count).iter().map(split_apart).collect()
+    let mut traffic = Traffic::new(SEED);
+    let requests = (0..count).flat_map(|_| traffic.group(shape));
+    requests.map(|request| split_apart(&request)).collect()
 }
 
 /// Stores so many correlations of one span that arrive now: 100,000 for each tenant, from 0.

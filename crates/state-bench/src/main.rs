@@ -12,6 +12,7 @@ mod row;
 mod scale;
 mod series;
 mod sweep;
+mod text;
 mod traffic;
 
 use std::{

@@ -11,6 +11,7 @@ use crate::{
     row::{Basis, Row},
     scale::Scale,
     series::Series,
+    text::{duration, rate},
 };
 
 /// All that a run found.
@@ -129,25 +130,5 @@ impl Report {
             let _ = writeln!(text, "`{name}` could not be measured: {error}.\n");
         }
         text
-    }
-}
-
-/// Microseconds in the unit that suits them.
-pub(crate) fn duration(us: f64) -> String {
-    match us {
-        0.0 => "0".into(),
-        us if us < 1.0 => format!("{:.0} ns", us * 1_000.0),
-        us if us < 100.0 => format!("{us:.2} µs"),
-        us if us < 1_000.0 => format!("{us:.0} µs"),
-        us => format!("{:.2} ms", us / 1_000.0),
-    }
-}
-
-/// Units in a second.
-pub(crate) fn rate(per_second: f64) -> String {
-    match per_second {
-        rate if rate < 1_000.0 => format!("{rate:.0}"),
-        rate if rate < 1e6 => format!("{:.0} k", rate / 1e3),
-        rate => format!("{:.2} M", rate / 1e6),
     }
 }

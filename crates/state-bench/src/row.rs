@@ -14,6 +14,7 @@ use crate::{
     figures::Figures,
     load::Pools,
     scale::Scale,
+    text::thousands,
     traffic::Shape,
 };
 
@@ -161,27 +162,9 @@ impl Row {
     }
 }
 
-/// A number with commas.
-pub(crate) fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_have_a_comma_every_three_digits() {
-        assert_eq!([1, 999, 1_000, 1_234_567].map(thousands), ["1", "999", "1,000", "1,234,567"]);
-    }
 
     #[test]
     fn a_figure_above_its_mark_fails_it() {

@@ -38,19 +38,10 @@ impl Scale {
         counted: 1_000_000,
     };
 
-    /// Sweeps have many points and no marks on times.
-    pub(crate) fn for_sweeps(self) -> Self {
-        Self {
-            repetitions: self.repetitions.min(3),
-            append_time: self.append_time.min(Duration::from_secs(2)),
-            ..self
-        }
-    }
-
     pub(crate) const QUICK: Self = Self {
         repetitions: 1,
-        append_time: Duration::from_secs(1),
-        append_spans_max: 1_000_000,
+        append_time: Duration::from_millis(700),
+        append_spans_max: 500_000,
         requests: 100,
         calls: 1_000,
         cleanups: 5,
@@ -58,4 +49,9 @@ impl Scale {
         burst: 1_000,
         counted: 100_000,
     };
+
+    /// Sweeps have many points, and no marks on times.
+    pub(crate) fn for_sweeps(self) -> Self {
+        Self { repetitions: self.repetitions.min(3), ..self }
+    }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::text::significant;
+
 /// What a sweep found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Series {
@@ -97,18 +99,6 @@ impl Series {
 
 fn row(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
-}
-
-/// Three significant digits.
-fn significant(figure: f64) -> String {
-    match figure.abs() {
-        0.0 => "0".into(),
-        size if size < 0.1 => format!("{figure:.4}"),
-        size if size < 1.0 => format!("{figure:.3}"),
-        size if size < 10.0 => format!("{figure:.2}"),
-        size if size < 100.0 => format!("{figure:.1}"),
-        _ => crate::row::thousands(figure.round() as usize),
-    }
 }
 
 #[cfg(test)]

@@ -72,14 +72,8 @@ impl Traffic {
         Self { random: StdRng::seed_from_u64(seed), now_unix_nano: START_UNIX_NANO }
     }
 
-    /// At least `count` requests: the traces in them are complete.
-    pub(crate) fn requests(&mut self, shape: Shape, count: usize) -> Vec<TracesData> {
-        let groups = count.div_ceil(shape.requests);
-        (0..groups).flat_map(|_| self.group(shape)).collect()
-    }
-
     /// The requests over which some traces are scattered.
-    fn group(&mut self, shape: Shape) -> Vec<TracesData> {
+    pub(crate) fn group(&mut self, shape: Shape) -> Vec<TracesData> {
         let first = self.random.random_range(0..SERVICES.len());
         let traces: Vec<Trace> = (0..shape.traces).map(|_| self.trace()).collect();
         (0..shape.requests)
@@ -191,7 +185,7 @@ mod tests {
 
     #[test]
     fn spans_have_about_450_bytes_and_ten_attributes() {
-        let request = &Traffic::new(1).requests(Shape::TOGETHER, 1)[0];
+        let request = &Traffic::new(1).group(Shape::TOGETHER)[0];
         let spans = &request.resource_spans[0].scope_spans[0].spans;
         assert_eq!(spans.len(), 1_000);
         assert!(spans.iter().all(|span| span.attributes.len() == 10));
@@ -201,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_makes_the_same_requests() {
-        let requests = |seed| Traffic::new(seed).requests(Shape::SCATTERED, 5);
+        let requests = |seed| Traffic::new(seed).group(Shape::SCATTERED);
         assert_eq!(requests(1), requests(1));
         assert_ne!(requests(1), requests(2));
     }

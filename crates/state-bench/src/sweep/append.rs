@@ -10,8 +10,9 @@ use crate::{
     deployment::Deployed,
     figures::{Figures, Sample, median},
     load::{self, AT_ONCE, Batch},
-    row::{Bench, append::repetition, thousands},
+    row::{Bench, append::repetition},
     series::{Point, Series},
+    text::thousands,
     traffic::Shape,
 };
 
