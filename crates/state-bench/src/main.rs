@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Parser;
 
 use crate::{
@@ -85,6 +85,11 @@ async fn main() -> ExitCode {
 /// Answers whether everything could be measured; what misses its mark was measured too.
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let scale = if arguments.quick { Scale::QUICK } else { Scale::FULL };
+    ensure!(
+        !arguments.rows().is_empty() || !arguments.sweeps().is_empty(),
+        "nothing to measure: no row has a name with {}",
+        arguments.only.join(" or ")
+    );
     let pools = Arc::new(Pools::default());
     let mut errors = Vec::new();
     let rows = measure(&arguments, scale, &pools, &mut errors).await?;

@@ -64,8 +64,9 @@ pub(crate) async fn run(
     sleep(CALM).await;
 
     let course = fault.happen(deployment, &shards, all_away).await.context("failed to do or heal it")?;
+    let over = Instant::now();
     let mut failures = Vec::new();
-    if !recovered(&load, probes.len(), Instant::now()).await {
+    if !recovered(&load, probes.len(), over).await {
         failures.push("not every shard acknowledged again".to_owned());
     }
     sleep(CALM).await;
@@ -104,7 +105,7 @@ pub(crate) async fn run(
     Ok(Finding {
         totals,
         recovery: [true, false].map(|is_small| recovery(&samples, course, is_small)),
-        healthy: healthy(&samples, course, fault.reach()),
+        healthy: healthy(&samples, course, over, fault.reach()),
         failures,
     })
 }
@@ -169,13 +170,13 @@ fn recovery(samples: &[Sample], course: Course, is_small: bool) -> Recovery {
     }
 }
 
-fn healthy(samples: &[Sample], course: Course, reach: Reach) -> Option<Duration> {
+fn healthy(samples: &[Sample], course: Course, over: Instant, reach: Reach) -> Option<Duration> {
     let is_healthy = |shard: usize| match reach {
         Reach::One => shard > 0,
         Reach::Two => shard > 1,
         Reach::All => false,
     };
-    let over = last_disturbed(samples, course, |_| true).max(course.healed).unwrap_or(course.began);
+    let over = last_disturbed(samples, course, |_| true).map_or(over, |last| last.max(over));
     let of_healthy = samples.iter().filter(|sample| {
         sample.shard.is_some_and(is_healthy) && sample.ended > course.began && sample.began < over
     });

@@ -61,8 +61,10 @@ const MUTATIONS: [Mutation; 5] = [
     Mutation {
         what: "the client of Redis repeats commands by itself",
         file: "crates/state-redis/src/link.rs",
-        find: "max_attempts: Some(1),",
-        replace: "max_attempts: Some(3),",
+        find: "            fail_fast: true,\n            ..Options::default()\n        };\n",
+        // fred repeats only what may both be tried again and wait for the next connection.
+        replace: "            fail_fast: false,\n            ..Options::default()\n        };\n        \
+            let options = Options { max_attempts: Some(3), ..options };\n",
         test: ("network", "a_connection_that_ends_before_replicas_confirmed_confirms_nothing"),
     },
 ];
