@@ -35,6 +35,7 @@ pub(crate) struct Removed {
     /// Correlations that were alive; of an expiry, those that had expired.
     pub(crate) alive: u64,
     /// What was taken out: giving its memory back takes longer than that, and needs no lock.
+    #[expect(clippy::vec_box, reason = "they are boxed in the table, and moving them would copy them")]
     pub(crate) stored: Vec<Box<Stored>>,
 }
 
