@@ -5,7 +5,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use testbed::redis::{Network, Options, Program, RedisCluster, RedisServer, Role, Topology};
+use testbed::{
+    eventually,
+    redis::{Network, Options, Program, RedisCluster, RedisServer, Role, Topology},
+};
 use tokio::time::{Instant, sleep};
 
 #[tokio::test]
@@ -89,11 +92,15 @@ async fn a_valkey_cluster_with_two_replicas_each_is_reached_through_its_proxies(
     );
     for node in cluster.nodes() {
         assert!(node.command(&["INFO", "server"]).await.unwrap().contains("valkey_version:9."));
-        let slots = node.command(&["CLUSTER", "SLOTS"]).await.unwrap();
-        for other in cluster.nodes() {
+        // Nodes hear of each other one after the other.
+        eventually("every node tells the announced ports", Duration::from_secs(20), async || {
+            let slots = node.command(&["CLUSTER", "SLOTS"]).await.unwrap();
             let is_told = |port: u16| slots.lines().any(|line| line == port.to_string());
-            assert!(is_told(other.announced().port()) && !is_told(other.address().port()), "{slots}");
-        }
+            let mut others = cluster.nodes().iter();
+            others.all(|other| is_told(other.announced().port()) && !is_told(other.address().port()))
+        })
+        .await
+        .unwrap();
         // Not even a replica notices what clients suffer.
         node.proxy().turn(Network::Cut);
     }
