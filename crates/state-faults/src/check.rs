@@ -1,9 +1,6 @@
 //! Compares what the store holds and tells with what was sent and acknowledged.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::Context as _;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -16,8 +13,8 @@ use crate::ledger::{Fragments, Ledger, count};
 
 /// Correlations that are read at once.
 const READS: usize = 32;
-/// More than there are.
-const EVENTS_MAX: usize = 1 << 24;
+/// Events that are taken out of the outbox at once.
+const EVENTS_PER_CALL: usize = 500;
 /// The store serves when this begins; one more failover may be on its way.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -93,7 +90,8 @@ pub(crate) async fn state(store: &RedisStateManager, ledger: &Ledger) -> anyhow:
     Ok(totals)
 }
 
-/// Reads the outbox until it tells of everything that was acknowledged, or the time is up.
+/// Empties the outbox, as a consumer does, until it has told of everything that was acknowledged, or the
+/// time is up.
 pub(crate) async fn outbox(
     store: &RedisStateManager,
     ledger: &Ledger,
@@ -101,38 +99,46 @@ pub(crate) async fn outbox(
 ) -> anyhow::Result<Told> {
     let acknowledged = ledger.acknowledged();
     let deadline = Instant::now() + patience;
+    let mut told = Told::default();
     loop {
-        let events = repeated(async || store.get_events(EVENTS_MAX).await).await?;
-        let told = Told::of(&events, &acknowledged);
-        if told.untold == 0 || Instant::now() >= deadline {
+        let events = repeated(async || store.get_events(EVENTS_PER_CALL).await).await?;
+        if events.is_empty() && (told.lacks(&acknowledged) == 0 || Instant::now() >= deadline) {
             return Ok(told);
         }
-        sleep(Duration::from_millis(300)).await;
+        if events.is_empty() {
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        }
+        events.iter().for_each(|event| told.hear(event));
+        let names: Vec<_> = events.into_iter().map(|event| event.id).collect();
+        repeated(async || store.remove_events(&names).await).await?;
     }
 }
 
-/// What the outbox tells.
-#[derive(Debug)]
+/// What the outbox has told.
+#[derive(Debug, Default)]
 pub(crate) struct Told {
+    generations: HashSet<(CorrelationKey, u64)>,
+    fragments: Fragments,
+    /// Events of one generation beyond the first, and fragments in more than one event.
     pub(crate) doubled: u64,
-    pub(crate) untold: u64,
 }
 
 impl Told {
-    fn of(events: &[Event], acknowledged: &Fragments) -> Self {
-        let mut generations = HashSet::new();
-        let mut told = HashMap::<&CorrelationKey, HashSet<FragmentId>>::new();
-        let mut doubled = 0;
-        for event in events {
-            doubled += u64::from(!generations.insert((&event.id.key, event.id.generation)));
-            let names = told.entry(&event.id.key).or_default();
-            doubled += event.news.iter().filter(|fragment| !names.insert(fragment.id())).count() as u64;
-        }
+    fn hear(&mut self, event: &Event) {
+        let key = &event.id.key;
+        self.doubled += u64::from(!self.generations.insert((key.clone(), event.id.generation)));
+        let names = self.fragments.entry(key.clone()).or_default();
+        self.doubled += event.news.iter().filter(|fragment| !names.insert(fragment.id())).count() as u64;
+    }
+
+    /// How many of the fragments it has not told of.
+    pub(crate) fn lacks(&self, of: &Fragments) -> u64 {
         let none = HashSet::new();
-        let untold = acknowledged
+        let lacking = of
             .iter()
-            .map(|(key, names)| names.difference(told.get(key).unwrap_or(&none)).count() as u64);
-        Self { doubled, untold: untold.sum() }
+            .map(|(key, names)| names.difference(self.fragments.get(key).unwrap_or(&none)).count() as u64);
+        lacking.sum()
     }
 }
 

@@ -70,6 +70,13 @@ impl Tried {
 
     /// One row of the table.
     pub(crate) fn row(&self) -> String {
+        if self.findings.is_empty() {
+            return format!(
+                "| {} | {} | failed | – | – | – | – | – | – |",
+                self.deployment,
+                self.fault.name()
+            );
+        }
         let figures = self.figures();
         let optional = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| value.to_string());
         let mut totals = Totals::default();

@@ -82,7 +82,7 @@ pub(crate) async fn run(
     ended(&mut closers).await?;
     totals.events_doubled = told.doubled;
     // What arrived before the clock went back is due minutes later, which nobody waits for here.
-    totals.untold = if fault.turns_the_clock_back() { 0 } else { told.untold };
+    totals.untold = if fault.turns_the_clock_back() { 0 } else { told.lacks(&load.ledger.acknowledged()) };
     totals.nonretryable = load.ledger.not_retryable().0;
 
     failures.extend(load.ledger.not_retryable().1);

@@ -200,7 +200,9 @@ pub(crate) async fn get_events(router: &Router, keys: &Keys, max: usize) -> Resu
             let Some((tenant, id)) = parse_member(&member) else { continue };
             let key = CorrelationKey { tenant, id };
             let commands = vec![Command::bare("TIME"), Command::new("HGETALL", [names.of_member(&member)])];
-            let (now, fields) = read_time_and(router.call(ATTEMPTED, names.slot, commands, deadline).await?);
+            let (now, fields) =
+                // Each has its own time: together they may be as large as the outbox.
+                read_time_and(router.call(ATTEMPTED, names.slot, commands, router.deadline()).await?);
             match Content::read(fields, now)
                 .and_then(|content| content.map(|content| content.events(&key)).transpose())
             {
