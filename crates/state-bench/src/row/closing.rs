@@ -19,9 +19,11 @@ use crate::{
 const PER_CALL: usize = 1_000;
 /// Shorter than the default, because it is waited for each time.
 const GRACE: Duration = Duration::from_millis(500);
-const LEASE: Duration = Duration::from_secs(30);
-/// Calls in a row that may find nothing.
-const EMPTY_MAX: usize = 1_000;
+/// A claim whose answer did not come in time is free again after this.
+const LEASE: Duration = Duration::from_secs(10);
+/// Calls that may find nothing, and the pause after each: three leases.
+const EMPTY_MAX: usize = 300;
+const PAUSE: Duration = Duration::from_millis(100);
 /// Notes are opaque; this is as long as what an engine would say.
 const NOTE: &str = r#"{"completeness":"quiet","spans":10}"#;
 
@@ -68,6 +70,7 @@ async fn close_all(deployed: &Deployed, manager: &dyn StateManager, count: usize
         if claims.is_empty() {
             empty += 1;
             ensure!(empty < EMPTY_MAX, "{closed} of {count} correlations were claimed, then none any more");
+            sleep(PAUSE).await;
             continue;
         }
         let spans: u64 = claims.iter().flat_map(|claim| &claim.news).map(|fragment| fragment.spans()).sum();
