@@ -119,6 +119,11 @@ impl Life {
         Look::Claimed
     }
 
+    /// When the oldest generation was closed whose event has not been removed.
+    pub(crate) fn oldest_event(&self) -> Option<DateTime<Utc>> {
+        self.events.first().map(|record| record.closed)
+    }
+
     /// Whether this claim has closed it.
     pub(crate) fn was_finished_by(&self, ticket: &Ticket) -> bool {
         ticket.fence == self.finished

@@ -56,7 +56,7 @@ impl AddAssign for Removed {
 #[derive(Default)]
 pub(crate) struct Shard {
     /// Boxed, so that the table is small when it has to grow.
-    correlations: HashMap<Arc<CorrelationKey>, Box<Stored>, RandomState>,
+    correlations: Correlations,
     /// Each tenant's correlations, newest arrival first, then by id.
     listed: HashMap<Tenant, BTreeSet<Place>>,
     /// All correlations by the time to look whether they have expired.
@@ -66,6 +66,8 @@ pub(crate) struct Shard {
     /// Those with an event that has not been removed, by when it was closed.
     outbox: Index,
 }
+
+type Correlations = HashMap<Arc<CorrelationKey>, Box<Stored>, RandomState>;
 
 type Index = BTreeSet<(DateTime<Utc>, Arc<CorrelationKey>)>;
 
@@ -103,25 +105,16 @@ impl Shard {
 
     /// Puts a correlation to its new places in the list and among the due, where its look was at `before`.
     fn reorder(&mut self, key: &CorrelationKey, before: Option<DateTime<Utc>>) {
-        let Some((shared, _)) = self.correlations.get_key_value(key) else { return };
-        let shared = Arc::clone(shared);
-        let Some(stored) = self.correlations.get_mut(key) else { return };
+        let Some((key, stored)) = find(&mut self.correlations, key) else { return };
         let (look, listed) = (stored.life.look, stored.listed);
         stored.listed = stored.last_updated;
         if stored.listed != listed
             && let Some(places) = self.listed.get_mut(&key.tenant)
         {
-            places.remove(&(Reverse(listed), Arc::clone(&shared)));
-            places.insert((Reverse(stored.listed), Arc::clone(&shared)));
+            places.remove(&(Reverse(listed), Arc::clone(&key)));
+            places.insert((Reverse(stored.listed), Arc::clone(&key)));
         }
-        if look != before {
-            if let Some(before) = before {
-                self.due.remove(&(before, Arc::clone(&shared)));
-            }
-            if let Some(look) = look {
-                self.due.insert((look, shared));
-            }
-        }
+        put(&mut self.due, &key, before, look);
     }
 
     pub(crate) fn get(&self, key: &CorrelationKey, now: DateTime<Utc>) -> Option<&Stored> {
@@ -161,12 +154,8 @@ impl Shard {
     /// Takes a correlation out that is not in the list any more.
     fn take(&mut self, key: &CorrelationKey, now: DateTime<Utc>) -> Removed {
         let Some((key, stored)) = self.correlations.remove_entry(key) else { return Removed::default() };
-        if let Some(look) = stored.life.look {
-            self.due.remove(&(look, Arc::clone(&key)));
-        }
-        if let Some(record) = stored.life.events.first() {
-            self.outbox.remove(&(record.closed, Arc::clone(&key)));
-        }
+        put(&mut self.due, &key, stored.life.look, None);
+        put(&mut self.outbox, &key, stored.life.oldest_event(), None);
         self.expiring.remove(&(stored.expiring, key));
         Removed { alive: u64::from(stored.expires > now), stored: vec![stored] }
     }
@@ -238,6 +227,34 @@ impl Shard {
     /// How many correlations there are, expired ones that were not freed included.
     pub(crate) fn count(&self) -> u64 {
         self.correlations.len() as u64
+    }
+}
+
+/// A correlation to change, expired or not, with its key to put into places.
+fn find<'a>(
+    correlations: &'a mut Correlations,
+    key: &CorrelationKey,
+) -> Option<(Arc<CorrelationKey>, &'a mut Stored)> {
+    let key = Arc::clone(correlations.get_key_value(key)?.0);
+    let stored = correlations.get_mut(&key)?;
+    Some((key, stored))
+}
+
+/// Moves a correlation from its place in an index, if it has one there, to another, if there is one.
+fn put(
+    index: &mut Index,
+    key: &Arc<CorrelationKey>,
+    before: Option<DateTime<Utc>>,
+    after: Option<DateTime<Utc>>,
+) {
+    if before == after {
+        return;
+    }
+    if let Some(before) = before {
+        index.remove(&(before, Arc::clone(key)));
+    }
+    if let Some(after) = after {
+        index.insert((after, Arc::clone(key)));
     }
 }
 

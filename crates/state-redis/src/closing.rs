@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::{
     content::Content,
     error,
-    keys::{Bucket, Keys, parse_member},
+    keys::{Bucket, BucketKeys, Keys, parse_member},
     link::Command,
     list::read_time_and,
     router::Router,
@@ -24,7 +24,7 @@ use crate::{
 const CLAIMED_PER_CALL: usize = 64;
 /// Payload bytes, before compression, after which one call claims no more.
 const CLAIMED_BYTES: i64 = 4 << 20;
-/// Most correlations that one call closes.
+/// Most correlations that one call closes or releases, or of which it removes events.
 const FINISHED_PER_CALL: usize = 256;
 
 /// Claims what is due. A shard that does not answer is left out: its correlations stay due.
@@ -42,14 +42,13 @@ pub(crate) async fn claim_due(
         let limit = Value::from(max.min(CLAIMED_PER_CALL) as i64);
         (names.slot, script::DUE.call(vec![names.time.clone(), names.due.clone()], [limit]))
     });
-    let looked = router.scatter(ATTEMPTED, looks.collect(), deadline, false).await;
+    let looked = router.call_each(ATTEMPTED, looks.collect(), deadline).await;
     let (mut left, mut unanswered) = (max, None);
     let (mut asked, mut calls) = (Vec::new(), Vec::new());
     // Begins somewhere else each time, so that no bucket keeps the others waiting.
-    let first = router.turn();
     let mut looked: Vec<_> = keys.buckets().zip(looked).collect();
-    let middle = first % looked.len().max(1);
-    looked.rotate_left(middle);
+    let first = router.turn() % looked.len();
+    looked.rotate_left(first);
     for (bucket, answer) in looked {
         let members = match answer {
             Ok(answer) => answer.into_array().into_iter().skip(1).filter_map(Value::into_bytes),
@@ -74,7 +73,7 @@ pub(crate) async fn claim_due(
         return unanswered.map_or(Ok(Vec::new()), Err);
     }
     let mut claims = Vec::new();
-    for (members, answer) in asked.into_iter().zip(router.scatter(ATTEMPTED, calls, deadline, true).await) {
+    for (members, answer) in asked.into_iter().zip(router.write_each(ATTEMPTED, calls, deadline).await) {
         match answer {
             Ok(answer) => claims.extend(read_claims(&members, answer)),
             Err(error) => unanswered = Some(error),
@@ -116,24 +115,24 @@ pub(crate) async fn finish(
     finishes: Vec<Finish>,
 ) -> Result<Vec<Finished>> {
     let attempted = format!("finish {} correlations", finishes.len());
-    let (mut places, mut calls) = (Vec::new(), Vec::new());
-    for (bucket, group) in grouped(keys, finishes.iter().map(|finish| &finish.ticket.key)) {
-        for part in group.chunks(FINISHED_PER_CALL) {
-            let names = keys.of(bucket);
-            let correlations = part.iter().map(|place| names.correlation(&finishes[*place].ticket.key));
+    let calls = by_bucket(
+        keys,
+        &finishes,
+        |finish| &finish.ticket.key,
+        |names, correlations, part| {
             let call_keys = [names.due.clone(), names.out.clone()].into_iter().chain(correlations).collect();
             let mut arguments = vec![Value::from(micros(settings.grace))];
-            for Finish { ticket, note } in part.iter().map(|place| &finishes[*place]) {
+            for Finish { ticket, note } in part {
                 arguments.extend(of_ticket(ticket));
                 arguments.push(i64::from(note.is_some()).into());
                 arguments.push(note.as_deref().unwrap_or_default().into());
             }
-            calls.push((names.slot, script::FINISH.call(call_keys, arguments)));
-            places.push(part.to_vec());
-        }
-    }
+            script::FINISH.call(call_keys, arguments)
+        },
+    );
+    let (places, calls): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
     let mut finished = vec![Finished::Lost; finishes.len()];
-    let answers = router.scatter(&attempted, calls, router.deadline(), true).await;
+    let answers = router.write_each(&attempted, calls, router.deadline()).await;
     for (places, answer) in places.into_iter().zip(answers) {
         let digits = answer?.into_string().filter(|digits| digits.len() == places.len());
         let digits = digits
@@ -157,23 +156,24 @@ pub(crate) async fn release(
     releases: Vec<Release>,
 ) -> Result<()> {
     let attempted = format!("release {} correlations", releases.len());
-    let mut calls = Vec::new();
-    for (bucket, group) in grouped(keys, releases.iter().map(|release| &release.ticket.key)) {
-        for part in group.chunks(FINISHED_PER_CALL) {
-            let names = keys.of(bucket);
-            let correlations = part.iter().map(|place| names.correlation(&releases[*place].ticket.key));
+    let calls = by_bucket(
+        keys,
+        &releases,
+        |release| &release.ticket.key,
+        |names, correlations, part| {
             let call_keys = [names.due.clone()].into_iter().chain(correlations).collect();
             let mut arguments = vec![Value::from(micros(settings.grace))];
-            for Release { ticket, look_after } in part.iter().map(|place| &releases[*place]) {
+            for Release { ticket, look_after } in part {
                 arguments.extend(of_ticket(ticket));
                 arguments.push(micros(*look_after).into());
             }
-            calls.push((names.slot, script::RELEASE.call(call_keys, arguments)));
-        }
-    }
+            script::RELEASE.call(call_keys, arguments)
+        },
+    );
+    let calls = calls.into_iter().map(|(_, call)| call).collect();
     // A release that is lost in a failover leaves the claim to its lease: not worth waiting for replicas.
     router
-        .scatter(&attempted, calls, router.deadline(), false)
+        .call_each(&attempted, calls, router.deadline())
         .await
         .into_iter()
         .try_for_each(|answer| answer.map(drop))
@@ -188,7 +188,7 @@ pub(crate) async fn get_events(router: &Router, keys: &Keys, max: usize) -> Resu
         let names = keys.of(bucket);
         (names.slot, Command::new("ZRANGE", [names.out.clone(), "0".into(), last.clone().into()]))
     });
-    let looked = router.scatter(ATTEMPTED, looks.collect(), deadline, false).await;
+    let looked = router.call_each(ATTEMPTED, looks.collect(), deadline).await;
     let mut events = Vec::new();
     for (bucket, members) in keys.buckets().zip(looked) {
         let names = keys.of(bucket);
@@ -200,8 +200,8 @@ pub(crate) async fn get_events(router: &Router, keys: &Keys, max: usize) -> Resu
             let Some((tenant, id)) = parse_member(&member) else { continue };
             let key = CorrelationKey { tenant, id };
             let commands = vec![Command::bare("TIME"), Command::new("HGETALL", [names.of_member(&member)])];
+            // Each has its own time: together they may be as large as the outbox.
             let (now, fields) =
-                // Each has its own time: together they may be as large as the outbox.
                 read_time_and(router.call(ATTEMPTED, names.slot, commands, router.deadline()).await?);
             match Content::read(fields, now)
                 .and_then(|content| content.map(|content| content.events(&key)).transpose())
@@ -217,31 +217,46 @@ pub(crate) async fn get_events(router: &Router, keys: &Keys, max: usize) -> Resu
 /// Removes events, one call for each bucket.
 pub(crate) async fn remove_events(router: &Router, keys: &Keys, events: &[EventId]) -> Result<u64> {
     let attempted = format!("remove {} events", events.len());
-    let mut calls = Vec::new();
-    for (bucket, group) in grouped(keys, events.iter().map(|event| &event.key)) {
-        for part in group.chunks(FINISHED_PER_CALL) {
-            let names = keys.of(bucket);
-            let correlations = part.iter().map(|place| names.correlation(&events[*place].key));
+    let calls = by_bucket(
+        keys,
+        events,
+        |event| &event.key,
+        |names, correlations, part| {
             let call_keys = [names.out.clone()].into_iter().chain(correlations).collect();
-            let arguments = part.iter().flat_map(|place| {
-                let EventId { key: _, first_seen, generation } = &events[*place];
+            let arguments = part.iter().flat_map(|EventId { key: _, first_seen, generation }| {
                 [Value::from(*generation as i64), Value::from(first_seen.timestamp_micros())]
             });
-            calls.push((names.slot, script::REMOVE_EVENTS.call(call_keys, arguments)));
-        }
-    }
+            script::REMOVE_EVENTS.call(call_keys, arguments)
+        },
+    );
+    let calls = calls.into_iter().map(|(_, call)| call).collect();
     // One that is lost in a failover has an event delivered once more, which may happen anyway.
-    let answers = router.scatter(&attempted, calls, router.deadline(), false).await;
+    let answers = router.call_each(&attempted, calls, router.deadline()).await;
     answers.into_iter().map(|answer| Ok(answer?.as_u64().unwrap_or_default())).sum()
 }
 
-/// Places of keys by their bucket.
-fn grouped<'a>(keys: &Keys, all: impl Iterator<Item = &'a CorrelationKey>) -> HashMap<Bucket, Vec<usize>> {
+/// The calls for items, one for each bucket and [`FINISHED_PER_CALL`] of them, each with the places of
+/// its items.
+fn by_bucket<T>(
+    keys: &Keys,
+    items: &[T],
+    key: impl Fn(&T) -> &CorrelationKey,
+    call: impl Fn(&BucketKeys, Vec<Bytes>, &[&T]) -> Command,
+) -> Vec<(Vec<usize>, (u16, Command))> {
     let mut buckets = HashMap::<Bucket, Vec<usize>>::new();
-    for (place, key) in all.enumerate() {
-        buckets.entry(keys.bucket(key)).or_default().push(place);
+    for (place, item) in items.iter().enumerate() {
+        buckets.entry(keys.bucket(key(item))).or_default().push(place);
     }
-    buckets
+    let of_part = |bucket: Bucket, places: &[usize]| {
+        let names = keys.of(bucket);
+        let part: Vec<&T> = places.iter().map(|place| &items[*place]).collect();
+        let correlations = part.iter().map(|item| names.correlation(key(item))).collect();
+        (places.to_vec(), (names.slot, call(names, correlations, &part)))
+    };
+    let parts = buckets
+        .iter()
+        .flat_map(|(bucket, places)| places.chunks(FINISHED_PER_CALL).map(|places| (*bucket, places)));
+    parts.map(|(bucket, places)| of_part(bucket, places)).collect()
 }
 
 fn of_ticket(ticket: &Ticket) -> [Value; 2] {

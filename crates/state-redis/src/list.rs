@@ -104,7 +104,7 @@ async fn read_ahead(
             [Command::bare("TIME"), reader.range(&names.time, oldest, chunk)]
                 .map(|command| (names.slot, command))
         });
-        let mut answers = router.scatter(ATTEMPTED, calls.collect(), deadline, false).await.into_iter();
+        let mut answers = router.call_each(ATTEMPTED, calls.collect(), deadline).await.into_iter();
         for reader in &mut short {
             if let (Some(time), Some(members)) = (answers.next(), answers.next()) {
                 reader.take(read_time(time?), members?.into_array(), chunk);
@@ -147,7 +147,7 @@ async fn summaries(
             ids.push((id, now));
         }
     }
-    let answers = router.scatter(ATTEMPTED, reads, deadline, false).await;
+    let answers = router.call_each(ATTEMPTED, reads, deadline).await;
     let mut matches = Vec::new();
     for ((id, now), answer) in ids.into_iter().zip(answers) {
         // One that cannot be read must not hide the others.

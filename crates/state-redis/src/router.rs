@@ -107,14 +107,32 @@ impl Router {
 
     /// Sends each command to the primary of its slot, one pipeline for each primary; answers in their
     /// order. What fails is repeated on its own until the deadline.
-    pub(crate) async fn scatter(
+    pub(crate) async fn call_each(
         &self,
         attempted: &str,
         calls: Vec<(u16, Command)>,
         deadline: Instant,
-        is_write: bool,
     ) -> Vec<Result<Value>> {
-        let confirm = is_write.then_some(&self.replicas);
+        self.scatter(attempted, calls, deadline, None).await
+    }
+
+    /// Sends writes likewise, and waits until replicas have received them.
+    pub(crate) async fn write_each(
+        &self,
+        attempted: &str,
+        calls: Vec<(u16, Command)>,
+        deadline: Instant,
+    ) -> Vec<Result<Value>> {
+        self.scatter(attempted, calls, deadline, Some(&self.replicas)).await
+    }
+
+    async fn scatter(
+        &self,
+        attempted: &str,
+        calls: Vec<(u16, Command)>,
+        deadline: Instant,
+        confirm: Option<&Replicas>,
+    ) -> Vec<Result<Value>> {
         let mut groups = HashMap::<Address, (Arc<Node>, Vec<usize>)>::new();
         for (place, (slot, _)) in calls.iter().enumerate() {
             if let Some(node) = self.servers.primary(*slot) {

@@ -144,10 +144,10 @@ impl RedisStateManager {
             let keys = vec![names.time.clone(), names.exp.clone()];
             (names.slot, script::DUE.call(keys, [Value::from(REMOVED_PER_CALL as i64)]))
         });
-        let answers = self.router.scatter(attempted, calls.collect(), deadline, false).await;
+        let answers = self.router.call_each(attempted, calls.collect(), deadline).await;
         let look = |(bucket, answer): (Bucket, Result<Value>)| {
             let mut answer = answer?.into_array().into_iter();
-            let count = read_count(attempted, &answer.next().into_iter().collect::<Vec<_>>())?;
+            let count = read_count(attempted, answer.next().as_ref())?;
             Ok(Look { bucket, count, due: answer.filter_map(Value::into_bytes).collect() })
         };
         buckets.into_iter().zip(answers).map(look).collect()
@@ -159,8 +159,8 @@ impl RedisStateManager {
         let calls = due.map(|Look { bucket, due, .. }| {
             (self.keys.of(*bucket).slot, script::EXPIRE.call(self.keys_of(*bucket, due), []))
         });
-        let answers = self.router.scatter(attempted, calls.collect(), deadline, false).await;
-        answers.into_iter().map(|answer| read_count(attempted, &[answer?])).sum()
+        let answers = self.router.call_each(attempted, calls.collect(), deadline).await;
+        answers.into_iter().map(|answer| read_count(attempted, Some(&answer?))).sum()
     }
 }
 
@@ -173,8 +173,8 @@ struct Look {
     due: Vec<Bytes>,
 }
 
-fn read_count(attempted: &str, answers: &[Value]) -> Result<u64> {
-    let number = answers.first().and_then(Value::as_u64);
+fn read_count(attempted: &str, answer: Option<&Value>) -> Result<u64> {
+    let number = answer.and_then(Value::as_u64);
     number.ok_or_else(|| error::unavailable(attempted, "a script answered no number"))
 }
 
@@ -260,7 +260,7 @@ impl StateManager for RedisStateManager {
         let keys = names.indexes().into_iter().chain([names.gone.clone(), names.correlation(key)]).collect();
         let command = script::DELETE.call(keys, [not_after]);
         let answers = self.router.write(&attempted, names.slot, vec![command], deadline).await?;
-        Ok(read_count(&attempted, &answers)? == 1)
+        Ok(read_count(&attempted, answers.first())? == 1)
     }
 
     async fn claim_due(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
@@ -309,7 +309,7 @@ impl StateManager for RedisStateManager {
                 let rest = ["-inf", &max, "LIMIT", "0", &limit].map(Value::from);
                 (names.slot, Command::new("ZRANGEBYSCORE", [key].into_iter().chain(rest)))
             });
-            let found = self.router.scatter(&attempted, ranges.collect(), deadline, false).await;
+            let found = self.router.call_each(&attempted, ranges.collect(), deadline).await;
             let (mut calls, mut unfinished) = (Vec::new(), Vec::new());
             for (bucket, members) in buckets.into_iter().zip(found) {
                 let members = members?.into_array().into_iter().filter_map(Value::into_bytes);
@@ -324,8 +324,8 @@ impl StateManager for RedisStateManager {
                     unfinished.push(bucket);
                 }
             }
-            for answer in self.router.scatter(&attempted, calls, deadline, true).await {
-                removed += read_count(&attempted, &[answer?])?;
+            for answer in self.router.write_each(&attempted, calls, deadline).await {
+                removed += read_count(&attempted, Some(&answer?))?;
             }
             buckets = unfinished;
         }

@@ -78,7 +78,7 @@ async fn with_config(bench: &Bench, label: String, config: Config) -> anyhow::Re
 }
 
 /// Cost alone, for the sweeps without latencies.
-fn point(label: String, samples: Vec<Sample>) -> Point {
+pub(super) fn point(label: String, samples: Vec<Sample>) -> Point {
     let Figures { cpu_us, client_us, primaries_us, per_second, commands, .. } = Figures::of(samples);
     Point::new(
         label,

@@ -19,10 +19,11 @@ use tokio::task::JoinSet;
 use crate::{
     batch::Piece,
     cost::Meter,
-    figures::{Figures, Sample},
+    figures::Sample,
     load::{self, AT_ONCE, Batch},
     row::Bench,
     series::{Point, Series},
+    sweep::append::point,
     traffic::Shape,
 };
 
@@ -41,12 +42,12 @@ pub(super) async fn floor(bench: &Bench) -> anyhow::Result<Series> {
         ("2 spans of a trace, a record for each request", Shape::SCATTERED, 1),
         ("2 spans of a trace, 8 requests in a record", Shape::SCATTERED, 8),
     ] {
-        points.push(point(bench, label, shape, gathered).await?);
+        points.push(measure(bench, label, shape, gathered).await?);
     }
     Ok(Series { name: "floor", title: "The floor: XADD of a packed record for each bucket".into(), points })
 }
 
-async fn point(bench: &Bench, label: &str, shape: Shape, gathered: usize) -> anyhow::Result<Point> {
+async fn measure(bench: &Bench, label: &str, shape: Shape, gathered: usize) -> anyhow::Result<Point> {
     let Bench { deployed, scale, pools } = bench;
     let pool = pools.get(shape, scale.requests)?;
     let mut samples = Vec::new();
@@ -71,17 +72,7 @@ async fn point(bench: &Bench, label: &str, shape: Shape, gathered: usize) -> any
         client.quit().await?;
         samples.push(sample);
     }
-    let Figures { cpu_us, client_us, primaries_us, per_second, commands, .. } = Figures::of(samples);
-    Ok(Point::new(
-        label,
-        [
-            ("cpu_us_per_span", cpu_us),
-            ("client_us_per_span", client_us),
-            ("redis_us_per_span", primaries_us),
-            ("spans_per_second", per_second),
-            ("commands_per_span", commands),
-        ],
-    ))
+    Ok(point(label.to_owned(), samples))
 }
 
 /// Adds requests, so many of them together, 16 at once.

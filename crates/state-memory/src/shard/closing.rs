@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use state_core::{Claim, Event, EventId, Finish, Finished, Release, Settings, Ticket, news};
 
-use super::Shard;
+use super::{Shard, find, put};
 use crate::{
     life::Look,
     stored::{Stored, after},
@@ -63,35 +63,27 @@ impl Shard {
         now: DateTime<Utc>,
         settings: &Settings,
     ) -> (Finished, u64) {
-        let Some((key, _)) = self.correlations.get_key_value(&ticket.key) else { return (Finished::Lost, 0) };
-        let key = Arc::clone(key);
-        let Some(stored) = self.correlations.get_mut(&ticket.key).filter(|stored| stored.expires > now)
-        else {
-            return (Finished::Lost, 0);
-        };
+        let found = find(&mut self.correlations, &ticket.key).filter(|(_, stored)| stored.expires > now);
+        let Some((key, stored)) = found else { return (Finished::Lost, 0) };
         if stored.life.was_finished_by(&ticket) {
             return (Finished::Finished, 0);
         }
         if !stored.life.is_held_by(&ticket) {
             return (Finished::Lost, 0);
         }
-        if let Some(look) = stored.life.look {
-            self.due.remove(&(look, Arc::clone(&key)));
-        }
-        if stored.fragments().len() as u64 != ticket.version {
-            let look = after(stored.last_updated.min(now), settings.grace);
-            stored.life.release(look);
-            self.due.insert((look, key));
-            return (Finished::Changed, 0);
-        }
-        let bytes = note.as_ref().map_or(0, |note| RECORD_BYTES + note.len() as u64);
-        let (had_events, fragments) = (!stored.life.events.is_empty(), stored.fragments().len());
-        stored.life.finish(fragments, note, now);
-        stored.bytes += bytes;
-        if !had_events && let Some(record) = stored.life.events.first() {
-            self.outbox.insert((record.closed, key));
-        }
-        (Finished::Finished, bytes)
+        let (look, told) = (stored.life.look, stored.life.oldest_event());
+        let finished = if stored.fragments().len() as u64 == ticket.version {
+            let bytes = note.as_ref().map_or(0, |note| RECORD_BYTES + note.len() as u64);
+            stored.life.finish(stored.fragments().len(), note, now);
+            stored.bytes += bytes;
+            (Finished::Finished, bytes)
+        } else {
+            stored.life.release(after(stored.last_updated.min(now), settings.grace));
+            (Finished::Changed, 0)
+        };
+        put(&mut self.due, &key, look, stored.life.look);
+        put(&mut self.outbox, &key, told, stored.life.oldest_event());
+        finished
     }
 
     /// Ends a claim, if it is still the last one.
@@ -101,21 +93,15 @@ impl Shard {
         now: DateTime<Utc>,
         grace: Duration,
     ) {
-        let Some((key, _)) = self.correlations.get_key_value(&ticket.key) else { return };
-        let key = Arc::clone(key);
-        let Some(stored) = self.correlations.get_mut(&ticket.key) else { return };
+        let Some((key, stored)) = find(&mut self.correlations, &ticket.key) else { return };
         if !stored.life.is_held_by(ticket) {
             return;
         }
+        let (before, look) = (stored.life.look, after(now, *look_after));
         let is_changed = stored.fragments().len() as u64 != ticket.version;
         let quiet = after(stored.last_updated.min(now), grace);
-        let look = after(now, *look_after);
-        let look = if is_changed { look.min(quiet) } else { look };
-        if let Some(before) = stored.life.look {
-            self.due.remove(&(before, Arc::clone(&key)));
-        }
-        stored.life.release(look);
-        self.due.insert((look, key));
+        stored.life.release(if is_changed { look.min(quiet) } else { look });
+        put(&mut self.due, &key, before, stored.life.look);
     }
 
     /// Reads events, up to a number of them.
@@ -126,25 +112,16 @@ impl Shard {
 
     /// Removes an event; answers whether it was there, and what it gives back to the budget.
     pub(crate) fn remove_event(&mut self, id: &EventId, now: DateTime<Utc>) -> (bool, u64) {
-        let Some((key, _)) = self.correlations.get_key_value(&id.key) else { return (false, 0) };
-        let key = Arc::clone(key);
-        let Some(stored) = self.correlations.get_mut(&id.key) else { return (false, 0) };
-        let of =
-            |stored: &Stored| stored.life.events.iter().position(|record| record.generation == id.generation);
-        let Some(place) = of(stored).filter(|_| stored.first_seen == id.first_seen && stored.expires > now)
-        else {
-            return (false, 0);
-        };
-        let first = stored.life.events.first().map(|record| record.closed);
+        let found = find(&mut self.correlations, &id.key)
+            .filter(|(_, stored)| stored.first_seen == id.first_seen && stored.expires > now);
+        let Some((key, stored)) = found else { return (false, 0) };
+        let told = stored.life.oldest_event();
+        let place = stored.life.events.iter().position(|record| record.generation == id.generation);
+        let Some(place) = place else { return (false, 0) };
         let removed = stored.life.events.remove(place);
         let bytes = RECORD_BYTES + removed.note.len() as u64;
         stored.bytes -= bytes;
-        if let Some(first) = first {
-            self.outbox.remove(&(first, Arc::clone(&key)));
-        }
-        if let Some(first) = stored.life.events.first() {
-            self.outbox.insert((first.closed, key));
-        }
+        put(&mut self.outbox, &key, told, stored.life.oldest_event());
         (true, bytes)
     }
 }

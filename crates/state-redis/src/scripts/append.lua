@@ -49,7 +49,7 @@ for k = 5, #KEYS do
     first_seen, last_updated, expires, own_ttl, indexed, guard, fragments, spans, logs, errors, bytes, first_event,
       last_event = struct.unpack(META, have[1])
     if expires <= now then
-      remove(key)
+      remove({key})
       first_seen = nil
     end
   end

@@ -7,10 +7,7 @@ local late = too_late(ARGV[1])
 if late then
   return late
 end
-local meta, expires, _ = meta_of(KEYS[6]), 0, nil
-if meta then
-  _, expires = times_of(meta)
-end
-remove(KEYS[6])
+local _, expires = times_of(KEYS[6])
+remove({KEYS[6]})
 mark_removal(KEYS[5])
 return expires > clock() and 1 or 0

@@ -4,25 +4,14 @@
 -- Atomic because an arrival between the look and the removal must not be lost.
 
 local now = clock()
-local freed, keys, members = 0, {}, {}
+local expired = {}
 for k = 5, #KEYS do
   local key = KEYS[k]
-  local meta, expires, _ = meta_of(key), 0, nil
-  if meta then
-    _, expires = times_of(meta)
-  end
+  local _, expires = times_of(key)
   if expires > now then
     redis.call('ZADD', KEYS[2], whole(expires), member_of(key))
   else
-    keys[#keys + 1] = key
-    members[#members + 1] = member_of(key)
+    expired[#expired + 1] = key
   end
 end
-if #keys > 0 then
-  redis.call('UNLINK', unpack(keys))
-  freed = redis.call('ZREM', KEYS[1], unpack(members))
-  for index = 2, 4 do
-    redis.call('ZREM', KEYS[index], unpack(members))
-  end
-end
-return freed
+return remove(expired)

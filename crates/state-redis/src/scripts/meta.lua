@@ -28,18 +28,15 @@ end
 -- Fragments of which one field o holds the names.
 local CHUNK = 64
 
--- Field m of a correlation; nil if it is not there or cannot be read. A key that is broken must not stop a call over
--- many keys.
-local function meta_of(key)
-  local text = redis.pcall('HGET', key, 'm')
-  if type(text) == 'string' and #text == META_BYTES then
-    return text
+-- Last arrival and end of life of a correlation, and its field m; zeros and nil if it is not there or cannot be read. A
+-- key that is broken must not stop a call over many keys.
+local function times_of(key)
+  local meta = redis.pcall('HGET', key, 'm')
+  if type(meta) ~= 'string' or #meta ~= META_BYTES then
+    return 0, 0
   end
-end
-
--- Last arrival and end of life of the correlation with this field m.
-local function times_of(meta)
-  return struct.unpack('<i8i8', meta, 9)
+  local last_updated, expires = struct.unpack('<i8i8', meta, 9)
+  return last_updated, expires, meta
 end
 
 local STATE, STATE_BYTES = '<i8i8i8i8i8I4I4BB', 50
@@ -101,13 +98,21 @@ local function member_of(key)
   return string.sub(key, string.find(key, '}:', 1, true) + 2)
 end
 
--- Removes a correlation and its places in the indexes, which are the first four keys of the call: time, exp, due, out.
-local function remove(key)
-  local member = member_of(key)
-  redis.call('UNLINK', key)
-  for index = 1, 4 do
-    redis.call('ZREM', KEYS[index], member)
+-- Removes correlations and their places in the indexes, which are the first four keys of the call: time, exp, due, out.
+-- Returns how many of them had a place by time.
+local function remove(keys)
+  if #keys == 0 then
+    return 0
   end
+  local members = {}
+  for i, key in ipairs(keys) do
+    members[i] = member_of(key)
+  end
+  redis.call('UNLINK', unpack(keys))
+  for index = 2, 4 do
+    redis.call('ZREM', KEYS[index], unpack(members))
+  end
+  return redis.call('ZREM', KEYS[1], unpack(members))
 end
 
 -- Keeps an index a minute longer than a correlation in it, whose life ends at a time in microseconds; never shortens
