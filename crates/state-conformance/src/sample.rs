@@ -47,7 +47,7 @@ fn build(signal: Signal, seed: u32, items: u32) -> Fragment {
         errors: seed % 2,
         first_event: event(0),
         last_event: event(500),
-        origins: BTreeSet::from([Origin { service: format!("service-{}", seed % 5), env: "test".into() }]),
+        origins: vec![Origin { service: format!("service-{}", seed % 5), env: "test".into() }],
         root: (seed == 0).then(|| Root { service: "service-0".into(), name: "GET /".into() }),
         keys: BTreeSet::from([("order.id".into(), (seed % 3).to_string())]),
     };

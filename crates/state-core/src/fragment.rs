@@ -77,8 +77,8 @@ pub struct Facts {
     pub first_event: Option<DateTime<Utc>>,
     /// Latest end of a span or time of a log record, to the microsecond.
     pub last_event: Option<DateTime<Utc>>,
-    /// The resources in the fragment.
-    pub origins: BTreeSet<Origin>,
+    /// The resources in the fragment, each once.
+    pub origins: Vec<Origin>,
     /// The root span, if the fragment holds it.
     pub root: Option<Root>,
     /// Configured correlation keys found, as (name, value).

@@ -55,10 +55,10 @@ impl Counts {
 /// are more than are remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// The resources that took part.
-    pub origins: BTreeSet<Origin>,
-    /// Root spans. More than one only if a trace has several.
-    pub roots: BTreeSet<Root>,
+    /// The resources that took part, sorted.
+    pub origins: Vec<Origin>,
+    /// Root spans, sorted. More than one only if a trace has several.
+    pub roots: Vec<Root>,
 }
 
 impl Labels {
@@ -74,16 +74,12 @@ impl Labels {
 
     /// Adds an origin, unless there are too many.
     pub fn absorb_origin(&mut self, origin: &Origin) {
-        if self.origins.len() < LABELS_MAX && !self.origins.contains(origin) {
-            self.origins.insert(origin.clone());
-        }
+        insert(&mut self.origins, origin);
     }
 
     /// Adds a root, unless there are too many.
     pub fn absorb_root(&mut self, root: &Root) {
-        if self.roots.len() < LABELS_MAX && !self.roots.contains(root) {
-            self.roots.insert(root.clone());
-        }
+        insert(&mut self.roots, root);
     }
 
     /// The service of the root span; without one the first in alphabetical order; else empty.
@@ -103,6 +99,16 @@ impl Labels {
     /// Every service that took part, each once, in alphabetical order.
     pub fn services(&self) -> BTreeSet<String> {
         self.origins.iter().map(|origin| origin.service.clone()).collect()
+    }
+}
+
+/// Adds a label to sorted ones, unless it is there or there are too many. Most correlations have few: a list is cheaper
+/// than a tree.
+fn insert<T: Ord + Clone>(labels: &mut Vec<T>, label: &T) {
+    if labels.len() < LABELS_MAX
+        && let Err(place) = labels.binary_search(label)
+    {
+        labels.insert(place, label.clone());
     }
 }
 

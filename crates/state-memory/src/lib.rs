@@ -137,19 +137,22 @@ impl State {
         Err(Error::Unavailable { attempted: attempted(), source: reason.into() })
     }
 
-    /// Gives the bytes of removed correlations back; answers how many correlations it were.
-    fn release(&self, removed: Removed) -> u64 {
+    /// Gives the bytes of removed correlations back.
+    fn release(&self, removed: Removed) {
         self.budget.release(removed.bytes());
         if removed.stored.len() > FREED_AT_ONCE {
             // Ends by itself, and nothing waits for it.
             drop(tokio::task::spawn_blocking(|| drop(removed.stored)));
         }
-        removed.alive
     }
 
     /// Frees what has expired; answers how many.
     fn expire(&self, now: DateTime<Utc>) -> u64 {
-        self.shards.iter().map(|shard| shard.lock().expire(now)).map(|removed| self.release(removed)).sum()
+        let mut removed = Removed::default();
+        self.shards.iter().for_each(|shard| shard.lock().expire(now, &mut removed));
+        let expired = removed.stored.len() as u64;
+        self.release(removed);
+        expired
     }
 
     fn shard(&self, key: &CorrelationKey) -> &Mutex<Shard> {
@@ -201,8 +204,11 @@ impl StateManager for InMemoryStateManager {
 
     async fn delete_correlation(&self, key: &CorrelationKey) -> Result<bool> {
         let state = self.open(|| format!("delete correlation {key}"))?;
-        let removed = state.shard(key).lock().remove(key, state.now());
-        Ok(state.release(removed) == 1)
+        let mut removed = Removed::default();
+        state.shard(key).lock().remove(key, state.now(), &mut removed);
+        let was_there = removed.alive > 0;
+        state.release(removed);
+        Ok(was_there)
     }
 
     async fn claim_due(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
@@ -273,8 +279,10 @@ impl StateManager for InMemoryStateManager {
         let state = self.open(|| format!("clean up before {cutoff}"))?;
         let now = state.now();
         let mut removed = Removed::default();
-        state.shards.iter().for_each(|shard| removed += shard.lock().cleanup(cutoff, now));
-        Ok(state.release(removed))
+        state.shards.iter().for_each(|shard| shard.lock().cleanup(cutoff, now, &mut removed));
+        let count = removed.alive;
+        state.release(removed);
+        Ok(count)
     }
 
     async fn expire(&self) -> Result<u64> {

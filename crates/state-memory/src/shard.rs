@@ -5,8 +5,8 @@ mod closing;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap},
-    ops::{AddAssign, Bound},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct Appended {
 /// What a removal has come to.
 #[derive(Default)]
 pub(crate) struct Removed {
-    /// Correlations that were alive; of an expiry, those that had expired.
+    /// Correlations that had not expired.
     pub(crate) alive: u64,
     /// What was taken out: giving its memory back takes longer than that, and needs no lock.
     #[expect(clippy::vec_box, reason = "they are boxed in the table, and moving them would copy them")]
@@ -43,13 +43,6 @@ impl Removed {
     /// Bytes of the budget that are free again.
     pub(crate) fn bytes(&self) -> u64 {
         self.stored.iter().map(|stored| stored.bytes).sum()
-    }
-}
-
-impl AddAssign for Removed {
-    fn add_assign(&mut self, other: Self) {
-        self.alive += other.alive;
-        self.stored.extend(other.stored);
     }
 }
 
@@ -69,7 +62,9 @@ pub(crate) struct Shard {
 
 type Correlations = HashMap<Arc<CorrelationKey>, Box<Stored>, RandomState>;
 
-type Index = BTreeSet<(DateTime<Utc>, Arc<CorrelationKey>)>;
+/// Keys by a time in microseconds. Those of one time are told apart by where they lie: comparing their texts would cost
+/// more than all else.
+type Index = BTreeMap<(i64, usize), Arc<CorrelationKey>>;
 
 /// A place in the list of a tenant.
 pub(crate) type Place = (Reverse<DateTime<Utc>>, Arc<CorrelationKey>);
@@ -123,23 +118,22 @@ impl Shard {
 
     /// Puts a correlation in the place of what is there; answers how many bytes that has freed.
     pub(crate) fn replace(&mut self, key: CorrelationKey, stored: Stored, now: DateTime<Utc>) -> u64 {
-        let removed = self.remove(&key, now);
+        let mut removed = Removed::default();
+        self.remove(&key, now, &mut removed);
         let key = Arc::new(key);
         let place = (Reverse(stored.listed), Arc::clone(&key));
         match self.listed.get_mut(&key.tenant) {
             Some(places) => drop(places.insert(place)),
             None => drop(self.listed.insert(key.tenant.clone(), BTreeSet::from([place]))),
         }
-        self.expiring.insert((stored.expiring, Arc::clone(&key)));
-        if let Some(look) = stored.life.look {
-            self.due.insert((look, Arc::clone(&key)));
-        }
+        put(&mut self.expiring, &key, None, Some(stored.expiring));
+        put(&mut self.due, &key, None, stored.life.look);
         self.correlations.insert(key, Box::new(stored));
         removed.bytes()
     }
 
     /// Takes a correlation out.
-    pub(crate) fn remove(&mut self, key: &CorrelationKey, now: DateTime<Utc>) -> Removed {
+    pub(crate) fn remove(&mut self, key: &CorrelationKey, now: DateTime<Utc>, removed: &mut Removed) {
         if let Some((key, stored)) = self.correlations.get_key_value(key)
             && let Some(places) = self.listed.get_mut(&key.tenant)
         {
@@ -148,16 +142,24 @@ impl Shard {
                 self.listed.remove(&key.tenant);
             }
         }
-        self.take(key, now)
+        if let Some((key, stored)) = self.correlations.remove_entry(key) {
+            self.unlink(&key, stored, now, removed);
+        }
     }
 
-    /// Takes a correlation out that is not in the list any more.
-    fn take(&mut self, key: &CorrelationKey, now: DateTime<Utc>) -> Removed {
-        let Some((key, stored)) = self.correlations.remove_entry(key) else { return Removed::default() };
-        put(&mut self.due, &key, stored.life.look, None);
-        put(&mut self.outbox, &key, stored.life.oldest_event(), None);
-        self.expiring.remove(&(stored.expiring, key));
-        Removed { alive: u64::from(stored.expires > now), stored: vec![stored] }
+    /// Takes a correlation out of the indexes that is not in the table and the list any more.
+    fn unlink(
+        &mut self,
+        key: &Arc<CorrelationKey>,
+        stored: Box<Stored>,
+        now: DateTime<Utc>,
+        removed: &mut Removed,
+    ) {
+        put(&mut self.due, key, stored.life.look, None);
+        put(&mut self.outbox, key, stored.life.oldest_event(), None);
+        put(&mut self.expiring, key, Some(stored.expiring), None);
+        removed.alive += u64::from(stored.expires > now);
+        removed.stored.push(stored);
     }
 
     /// The places of a tenant's correlations after one, newest first.
@@ -179,49 +181,44 @@ impl Shard {
         Some(self.listed.get(tenant)?.range::<Place, _>((bound, Bound::Unbounded)))
     }
 
-    pub(crate) fn cleanup(&mut self, cutoff: DateTime<Utc>, now: DateTime<Utc>) -> Removed {
-        let mut removed = Removed::default();
+    /// Takes out what arrived last before a time.
+    pub(crate) fn cleanup(&mut self, cutoff: DateTime<Utc>, now: DateTime<Utc>, removed: &mut Removed) {
         // The last microsecond before the cut-off.
-        let Some(before) = cutoff.checked_sub_signed(TimeDelta::nanoseconds(1)) else { return removed };
+        let Some(before) = cutoff.checked_sub_signed(TimeDelta::nanoseconds(1)) else { return };
         let before = DateTime::from_timestamp_micros(before.timestamp_micros()).unwrap_or(before);
         for tenant in self.listed.keys().cloned().collect::<Vec<_>>() {
             let Some(places) = self.listed.get_mut(&tenant) else { continue };
             let Some(first) = first_place(&tenant, before) else { continue };
-            let mut old = places.split_off(&first);
-            // A place may lag behind the last arrival.
-            old.retain(|(_, key)| {
-                let stays = self.correlations.get_mut(key).filter(|stored| stored.last_updated >= cutoff);
-                let Some(stored) = stays else { return true };
-                stored.listed = stored.last_updated;
-                places.insert((Reverse(stored.listed), Arc::clone(key)));
-                false
-            });
-            if places.is_empty() {
+            let old = places.split_off(&first);
+            for (_, key) in old {
+                let Entry::Occupied(mut entry) = self.correlations.entry(key) else { continue };
+                if entry.get().last_updated < cutoff {
+                    let (key, stored) = entry.remove_entry();
+                    self.unlink(&key, stored, now, removed);
+                } else {
+                    // Its place lagged behind its last arrival.
+                    let place = (Reverse(entry.get().last_updated), Arc::clone(entry.key()));
+                    entry.get_mut().listed = place.0.0;
+                    self.listed.entry(tenant.clone()).or_default().insert(place);
+                }
+            }
+            if self.listed.get(&tenant).is_some_and(BTreeSet::is_empty) {
                 self.listed.remove(&tenant);
             }
-            for (_, key) in old {
-                removed += self.take(&key, now);
-            }
         }
-        removed
     }
 
-    /// Frees what has expired.
-    pub(crate) fn expire(&mut self, now: DateTime<Utc>) -> Removed {
-        let mut freed = Removed::default();
-        while let Some((expiring, _)) = self.expiring.first()
-            && *expiring <= now
-            && let Some((_, key)) = self.expiring.pop_first()
-        {
+    /// Takes out what has expired.
+    pub(crate) fn expire(&mut self, now: DateTime<Utc>, removed: &mut Removed) {
+        while let Some(key) = pop(&mut self.expiring, now) {
             let Some(stored) = self.correlations.get_mut(&key) else { continue };
             if stored.expires > now {
                 stored.expiring = stored.expires;
-                self.expiring.insert((stored.expiring, key));
+                put(&mut self.expiring, &key, None, Some(stored.expiring));
             } else {
-                freed += Removed { alive: 1, ..self.remove(&key, now) };
+                self.remove(&key, now, removed);
             }
         }
-        freed
     }
 
     /// How many correlations there are, expired ones that were not freed included.
@@ -250,12 +247,19 @@ fn put(
     if before == after {
         return;
     }
+    let address = Arc::as_ptr(key).addr();
     if let Some(before) = before {
-        index.remove(&(before, Arc::clone(key)));
+        index.remove(&(before.timestamp_micros(), address));
     }
     if let Some(after) = after {
-        index.insert((after, Arc::clone(key)));
+        index.insert((after.timestamp_micros(), address), Arc::clone(key));
     }
+}
+
+/// Takes the first correlation out of an index, if its time has come.
+fn pop(index: &mut Index, now: DateTime<Utc>) -> Option<Arc<CorrelationKey>> {
+    let first = index.first_entry().filter(|first| first.key().0 <= now.timestamp_micros())?;
+    Some(first.remove())
 }
 
 /// The place before all of a tenant that arrived last at a time: the least id there is.

@@ -1,11 +1,11 @@
 //! Claims, closes and releases correlations, and keeps the events of closed ones.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use state_core::{Claim, Event, EventId, Finish, Finished, Release, Settings, Ticket, news};
 
-use super::{Shard, find, put};
+use super::{Shard, find, pop, put};
 use crate::{
     life::Look,
     stored::{Stored, after},
@@ -22,9 +22,7 @@ impl Shard {
     ) -> Vec<Claim> {
         let mut claims = Vec::new();
         while claims.len() < max
-            && let Some((look, _)) = self.due.first()
-            && *look <= now
-            && let Some((_, key)) = self.due.pop_first()
+            && let Some(key) = pop(&mut self.due, now)
         {
             let Some(stored) = self.correlations.get_mut(&key) else { continue };
             if stored.expires <= now {
@@ -32,9 +30,7 @@ impl Shard {
                 continue;
             }
             let look = stored.life.claim(stored.last_updated, now, lease, settings);
-            if let Some(look) = stored.life.look {
-                self.due.insert((look, Arc::clone(&key)));
-            }
+            put(&mut self.due, &key, None, stored.life.look);
             if matches!(look, Look::Claimed) {
                 let life = &stored.life;
                 let ticket = Ticket {
@@ -106,7 +102,7 @@ impl Shard {
 
     /// Reads events, up to a number of them.
     pub(crate) fn events(&self, max: usize, now: DateTime<Utc>) -> Vec<Event> {
-        let living = self.outbox.iter().filter_map(|(_, key)| Some((key, self.get(key, now)?)));
+        let living = self.outbox.values().filter_map(|key| Some((key, self.get(key, now)?)));
         living.flat_map(|(key, stored)| events(key, stored)).take(max).collect()
     }
 
