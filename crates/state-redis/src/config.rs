@@ -17,8 +17,9 @@ pub struct Config {
     pub max_connections: usize,
     /// Put before every key, so that several deployments may share a Redis. Default empty.
     pub key_prefix: String,
-    /// Number of buckets. Fixed when the state is first written. Default 64: cost follows the
-    /// number of script calls, and 1,024 buckets made an append 2.5 to 4.5 times dearer.
+    /// Number of buckets. Fixed when the state is first written. Default 24: cost follows the number
+    /// of script calls, and 24 are spread evenly over 2, 3, 4, 6, 8 and 12 primaries
+    /// (`docs/adr/0002-bucket-layout.md`).
     pub buckets: u16,
     /// How long an append waits for others to be sent with. Default 1 ms.
     pub gather: Duration,
@@ -55,7 +56,7 @@ impl Default for Config {
             url: String::new(),
             max_connections: 50,
             key_prefix: String::new(),
-            buckets: 64,
+            buckets: 24,
             gather: Duration::from_millis(1),
             timeout: Duration::from_secs(3),
             acknowledge: Acknowledge::Auto,

@@ -84,10 +84,10 @@ async fn another_layout_is_refused_with_what_to_do() {
     let other = open(&Config { buckets: 128, ..config(&server) });
     let error = other.ready().await.unwrap_err();
     assert!(!error.is_retryable(), "{error:?}");
-    for text in ["buckets=64", "buckets=128", "key prefix"] {
+    for text in ["buckets=24", "buckets=128", "key prefix"] {
         assert!(error.to_string().contains(text), "{text} is missing in: {error}");
     }
-    server.node().command(&["SET", "schema", "layout=1 buckets=64 replicas=0"]).await.unwrap();
+    server.node().command(&["SET", "schema", "layout=1 buckets=24 replicas=0"]).await.unwrap();
     let error = open(&config(&server)).ready().await.unwrap_err();
     assert!(!error.is_retryable(), "{error:?}");
     for text in ["layout=1", "layout=2", "version that wrote it", "key prefix"] {

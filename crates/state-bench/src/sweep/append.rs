@@ -27,7 +27,7 @@ const ROUNDS_BESIDE: usize = 10;
 pub(super) async fn buckets(bench: &Bench) -> anyhow::Result<Series> {
     let default = bench.deployed.config();
     let mut points = Vec::new();
-    for buckets in [16, 64, 256] {
+    for buckets in [12, 16, 24, 64, 256] {
         points.push(with_config(bench, buckets.to_string(), Config { buckets, ..default.clone() }).await?);
     }
     Ok(Series { name: "buckets", title: "Buckets, 1,000 spans in a request, 16 at once".into(), points })

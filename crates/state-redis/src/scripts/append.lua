@@ -29,11 +29,6 @@ local function add_labels(known, new)
   return known
 end
 
-local function place(index, score, member)
-  index[#index + 1] = whole(score)
-  index[#index + 1] = member
-end
-
 for k = 5, #KEYS do
   local key = KEYS[k]
   local count = tonumber(ARGV[at])
@@ -170,7 +165,7 @@ end
 
 for number, index in ipairs({time, exp, due}) do
   if #index > 0 then
-    redis.call('ZADD', KEYS[number], unpack(index))
+    put_places(KEYS[number], index)
     hold_index(KEYS[number], math.max(held, now + 2 * ttl))
   elseif held > 0 then
     hold_index(KEYS[number], held)

@@ -6,7 +6,7 @@
 
 local lease, grace, age_max, left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local now = clock()
-local claimed = {now}
+local claimed, looks, settled = {now}, {}, {}
 for k = 2, #KEYS do
   if left <= 0 then
     break
@@ -15,24 +15,24 @@ for k = 2, #KEYS do
   local member = member_of(key)
   local c, s = living(key, now)
   if not c or s.closed == 1 then
-    redis.call('ZREM', KEYS[1], member)
+    settled[#settled + 1] = member
   elseif s.lease > now then
     -- A lease that ends later was given by a clock that has gone back.
     if s.lease > now + lease then
       s.lease, s.look = now + lease, now + lease
       redis.call('HSET', key, 's', write_state(s))
     end
-    redis.call('ZADD', KEYS[1], whole(s.lease), member)
+    place(looks, s.lease, member)
   else
     local look = math.min(c.last_updated + grace, s.opened + age_max)
     if look > now and s.full == 0 then
-      redis.call('ZADD', KEYS[1], whole(look), member)
+      place(looks, look, member)
     else
       -- Larger than every fence before, also if some were lost in a failover.
       s.fence = math.max(s.fence + 1, now)
       s.lease, s.look = now + lease, now + lease
       redis.call('HSET', key, 's', write_state(s))
-      redis.call('ZADD', KEYS[1], whole(s.lease), member)
+      place(looks, s.lease, member)
       local fields = redis.call('HGETALL', key)
       fields[#fields + 1] = k
       claimed[#claimed + 1] = fields
@@ -40,4 +40,6 @@ for k = 2, #KEYS do
     end
   end
 end
+put_places(KEYS[1], looks)
+remove_places(KEYS[1], settled)
 return claimed

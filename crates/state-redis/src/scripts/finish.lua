@@ -6,12 +6,12 @@
 
 local grace = tonumber(ARGV[1])
 local now = clock()
-local answers = {}
+local answers, looks, closed, told, held = {}, {}, {}, {}, 0
 for k = 3, #KEYS do
   local key = KEYS[k]
   local at = k * 4 - 10
   local fence, version, note = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 3]
-  local c, s = living(key, now)
+  local c, s, events = living(key, now, 'e')
   local answer = '2'
   if c and s.finished == fence then
     -- Repeated. Written again, so that a WAIT behind this call vouches for the first time.
@@ -20,23 +20,30 @@ for k = 3, #KEYS do
   elseif c and s.closed == 0 and s.fence == fence then
     local member = member_of(key)
     if c.fragments ~= version then
-      end_claim(KEYS[1], key, s, quiet_at(c, now, grace), member)
+      local look = quiet_at(c, now, grace)
+      end_claim(key, s, look)
+      place(looks, look, member)
       answer = '1'
     else
-      if ARGV[at + 2] == '1' then
+      local is_told = ARGV[at + 2] == '1'
+      if is_told then
         s.generation = s.generation + 1
-        local events = redis.call('HGET', key, 'e') or ''
-        local event = struct.pack('<I4I4I4i8I4', s.generation, s.earlier, version, now, #note) .. note
-        redis.call('HSET', key, 'e', events .. event)
-        redis.call('ZADD', KEYS[2], 'NX', whole(now), member)
-        hold_index(KEYS[2], c.guard)
+        events = (events or '') .. struct.pack('<I4I4I4i8I4', s.generation, s.earlier, version, now, #note) .. note
+        place(told, now, member)
+        held = math.max(held, c.guard)
       end
       s.closed, s.full, s.finished, s.earlier, s.lease, s.look = 1, 0, fence, version, 0, 0
-      redis.call('HSET', key, 's', write_state(s))
-      redis.call('ZREM', KEYS[1], member)
+      redis.call('HSET', key, 's', write_state(s), unpack(is_told and {'e', events} or {}))
+      closed[#closed + 1] = member
       answer = '0'
     end
   end
   answers[#answers + 1] = answer
+end
+put_places(KEYS[1], looks)
+remove_places(KEYS[1], closed)
+if #told > 0 then
+  redis.call('ZADD', KEYS[2], 'NX', unpack(told))
+  hold_index(KEYS[2], held)
 end
 return table.concat(answers)

@@ -57,23 +57,41 @@ local function write_state(s)
   return struct.pack(STATE, s.opened, s.look, s.lease, s.fence, s.finished, s.generation, s.earlier, s.closed, s.full)
 end
 
--- Fields m and s of a living correlation as tables; nil if there is none that can be read.
-local function living(key, now)
-  local have = redis.pcall('HMGET', key, 'm', 's')
+-- Fields m and s of a living correlation as tables, and what is in a further field that is asked for; nil if there is
+-- none that can be read.
+local function living(key, now, ...)
+  local have = redis.pcall('HMGET', key, 'm', 's', ...)
   if have.err or not have[1] or #have[1] ~= META_BYTES or have[2] and #have[2] ~= STATE_BYTES then
     return nil
   end
   local c = read_meta(have[1])
   if c.expires > now then
-    return c, have[2] and read_state(have[2]) or new_state(c.first_seen)
+    return c, have[2] and read_state(have[2]) or new_state(c.first_seen), have[3]
   end
 end
 
--- Ends a claim that is not to be finished any more, and has the correlation looked at from a time on.
-local function end_claim(due, key, s, look, member)
+-- Ends a claim that is not to be finished any more; the correlation is to be looked at from a time on.
+local function end_claim(key, s, look)
   s.fence, s.lease, s.look = s.fence + 1, 0, look
   redis.call('HSET', key, 's', write_state(s))
-  redis.call('ZADD', due, whole(look), member)
+end
+
+-- Notes a place in an index, to be taken with all others of the call by put_places.
+local function place(places, score, member)
+  places[#places + 1] = whole(score)
+  places[#places + 1] = member
+end
+
+local function put_places(index, places)
+  if #places > 0 then
+    redis.call('ZADD', index, unpack(places))
+  end
+end
+
+local function remove_places(index, members)
+  if #members > 0 then
+    redis.call('ZREM', index, unpack(members))
+  end
 end
 
 -- When a correlation that changed is quiet. A last arrival in the future is of a clock that has gone back.
@@ -115,11 +133,12 @@ local function remove(keys)
   return redis.call('ZREM', KEYS[1], unpack(members))
 end
 
--- Keeps an index a minute longer than a correlation in it, whose life ends at a time in microseconds; never shortens
--- its life. The minute leaves it to the scripts to find that the correlation is gone.
+-- Keeps an index one to two minutes longer than a correlation in it, whose life ends at a time in microseconds; never
+-- shortens its life. The first minute leaves it to the scripts to find that the correlation is gone, the second spares
+-- most calls this write.
 local function hold_index(key, time)
   local milliseconds = math.ceil(time / 1000) + 60000
   if redis.call('PEXPIRETIME', key) < milliseconds then
-    redis.call('PEXPIREAT', key, whole(milliseconds))
+    redis.call('PEXPIREAT', key, whole(milliseconds + 60000))
   end
 end

@@ -5,6 +5,7 @@
 
 local grace = tonumber(ARGV[1])
 local now = clock()
+local looks = {}
 for k = 2, #KEYS do
   local key = KEYS[k]
   local at = k * 3 - 4
@@ -14,7 +15,9 @@ for k = 2, #KEYS do
     if c.fragments ~= version then
       look = math.min(look, quiet_at(c, now, grace))
     end
-    end_claim(KEYS[1], key, s, look, member_of(key))
+    end_claim(key, s, look)
+    place(looks, look, member_of(key))
   end
 end
+put_places(KEYS[1], looks)
 return 0

@@ -5,12 +5,12 @@
 -- Atomic because another event of the correlation may be added or removed at the same time.
 
 local now = clock()
-local removed = 0
+local removed, olds, emptied = 0, {}, {}
 for k = 2, #KEYS do
   local key = KEYS[k]
   local generation, first_seen = tonumber(ARGV[k * 2 - 3]), tonumber(ARGV[k * 2 - 2])
-  local c = living(key, now)
-  local events = c and c.first_seen == first_seen and redis.call('HGET', key, 'e') or ''
+  local c, _, events = living(key, now, 'e')
+  events = c and c.first_seen == first_seen and events or ''
   local kept, at, oldest = {}, 1, nil
   while at < #events do
     local number, _, _, closed, length, note = struct.unpack('<I4I4I4i8I4', events, at)
@@ -24,10 +24,12 @@ for k = 2, #KEYS do
   end
   if oldest then
     redis.call('HSET', key, 'e', table.concat(kept))
-    redis.call('ZADD', KEYS[1], whole(oldest), member_of(key))
+    place(olds, oldest, member_of(key))
   elseif events ~= '' then
     redis.call('HDEL', key, 'e')
-    redis.call('ZREM', KEYS[1], member_of(key))
+    emptied[#emptied + 1] = member_of(key)
   end
 end
+put_places(KEYS[1], olds)
+remove_places(KEYS[1], emptied)
 return removed

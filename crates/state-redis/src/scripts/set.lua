@@ -22,12 +22,15 @@ local s = new_state(now)
 s.look = now + tonumber(ARGV[13])
 
 redis.call('UNLINK', key)
-redis.call('HSET', key, 'm', write_meta(c), 'l', ARGV[10], 'u', ARGV[11], 's', write_state(s))
-redis.call('PEXPIREAT', key, whole(math.ceil(c.guard / 1000)))
 -- Lua cannot unpack more than some 8,000 values.
-for i = 15, #ARGV, 1000 do
-  redis.call('HSET', key, unpack(ARGV, i, math.min(i + 999, #ARGV)))
+local function fields(first)
+  return unpack(ARGV, first, math.min(first + 999, #ARGV))
 end
+redis.call('HSET', key, 'm', write_meta(c), 'l', ARGV[10], 'u', ARGV[11], 's', write_state(s), fields(15))
+for first = 1015, #ARGV, 1000 do
+  redis.call('HSET', key, fields(first))
+end
+redis.call('PEXPIREAT', key, whole(math.ceil(c.guard / 1000)))
 local member = member_of(key)
 redis.call('ZADD', KEYS[1], whole(c.indexed), member)
 redis.call('ZADD', KEYS[2], whole(c.expires), member)
