@@ -1,6 +1,6 @@
 //! Names: tenants, correlation ids, trace ids. Every name is checked once, where it is made.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -100,10 +100,10 @@ impl fmt::Debug for TraceId {
 /// Name of a correlation within its tenant: a trace id, or `key=value`.
 ///
 /// 1 to 256 bytes of UTF-8 without braces, which would redirect a Redis hash tag.
-/// 32 hexadecimal digits are a trace id and kept in lower case.
+/// 32 hexadecimal digits are a trace id and kept in lower case. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct CorrelationId(Box<str>);
+pub struct CorrelationId(Arc<str>);
 
 impl CorrelationId {
     /// The correlation of a trace.
@@ -179,7 +179,7 @@ impl TryFrom<String> for CorrelationId {
 
 impl From<CorrelationId> for String {
     fn from(id: CorrelationId) -> Self {
-        id.0.into()
+        String::from(&*id.0)
     }
 }
 
@@ -199,7 +199,7 @@ impl fmt::Debug for CorrelationId {
 ///
 /// At most 128 bytes of UTF-8 without braces and without `/`, which ends the tenant in a store's key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tenant(Box<str>);
+pub struct Tenant(Arc<str>);
 
 impl Tenant {
     /// The tenant as text.

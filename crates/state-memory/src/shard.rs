@@ -17,7 +17,7 @@ use state_core::{CorrelationKey, Cursor, Fragment, Outcome, Settings, Tenant};
 use crate::stored::Stored;
 
 /// How far the place in the list may lag behind the last arrival: the fragments of a burst move it once.
-pub(crate) const LISTED_LAG: TimeDelta = TimeDelta::milliseconds(10);
+pub(crate) const LISTED_LAG: TimeDelta = TimeDelta::milliseconds(20);
 
 /// What an append has come to.
 #[derive(Debug)]
