@@ -221,6 +221,8 @@ impl Fault {
             Self::MoveSlot => {
                 let began = Instant::now();
                 slot::move_two_buckets(deployment, *primary, shards[1].primary).await?;
+                // And as many back, so that the next trial finds buckets on every shard.
+                slot::move_two_buckets(deployment, shards[1].primary, *primary).await?;
                 Ok(Course::by_itself(began))
             }
             Self::ScriptFlush => {
