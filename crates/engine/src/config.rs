@@ -106,7 +106,7 @@ pub struct RedisConfig {
     pub max_connections: usize,
     /// Put before every key, so that several deployments may share a Redis. Default empty.
     pub key_prefix: String,
-    /// Number of buckets; fixed once state is written. Default 64.
+    /// Number of buckets; fixed once state is written. Default 24.
     pub buckets: u16,
     /// How long an append waits for others to be sent with. Default 1.
     pub gather_ms: u64,

@@ -6,7 +6,7 @@
 //! | key | type | holds | TTL | written by |
 //! |---|---|---|---|---|
 //! | `c:{T}:<tenant>/<id>` | HASH | one correlation: its fragments, what is folded from them, and where it stands (`field.rs`) | from the first write; covers its life twice, renewed when half is used | `append`, `set`, `claim`, `finish`, `release`, `remove_events`, `cleanup` |
-//! | `time:{T}` | ZSET | the bucket's correlations by last arrival, at most [`INDEX_LAG`](crate::list::INDEX_LAG) behind | a minute longer than that of any correlation in it | `append`, `set`, `cleanup` |
+//! | `time:{T}` | ZSET | the bucket's correlations by last arrival, at most [`INDEX_LAG`](crate::list::INDEX_LAG) behind | one to two minutes longer than that of any correlation in it | `append`, `set`, `cleanup` |
 //! | `exp:{T}` | ZSET | the bucket's correlations by the time to look whether they have expired, never after they do | likewise | `append`, `set`, `expire` |
 //! | `due:{T}` | ZSET | the bucket's active correlations by the time to look whether they are to be closed | likewise | `append`, `set`, `claim`, `finish`, `release` |
 //! | `out:{T}` | ZSET | outbox: the bucket's correlations with events that nobody has removed, by when the oldest was closed | likewise | `finish`, `remove_events` |
