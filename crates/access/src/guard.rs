@@ -1,0 +1,193 @@
+//! In whose name a request comes: its credential, and its tenant.
+
+use std::{convert::Infallible, future::pending, path::PathBuf};
+
+use http::{HeaderMap, header::AUTHORIZATION};
+use serde::{Deserialize, Serialize};
+
+use crate::{FileError, credentials::Credentials, metric, watched::Watched};
+
+/// Header with a token, for clients that cannot send `Authorization`.
+const API_KEY: &str = "x-api-key";
+/// Header that names a tenant, as Grafana's stores have it.
+const TENANT: &str = "x-scope-orgid";
+
+/// `[auth]`: who may send and read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// File with credentials. Default empty: whoever reaches the port may send and read.
+    pub credentials: String,
+    /// Whether a client may name its tenant in `X-Scope-OrgID` where no credential is asked for.
+    /// Default false: then the header is not looked at.
+    pub tenant_header: bool,
+}
+
+/// In whose name a request comes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Caller {
+    /// Whose data it is; empty where there are no tenants.
+    pub tenant: String,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// It has no credential, or one that is not known. HTTP 401, gRPC UNAUTHENTICATED.
+    #[error("{0}; send Authorization: Bearer TOKEN or X-API-Key: TOKEN")]
+    Unauthenticated(&'static str),
+    /// Its credential does not allow this. HTTP 403, gRPC PERMISSION_DENIED.
+    #[error("the credential {credential:?} may not name a tenant of its own in X-Scope-OrgID")]
+    Forbidden {
+        /// Name of the credential.
+        credential: String,
+    },
+}
+
+/// Knows who may come in through a door. Cheap to clone.
+#[derive(Clone)]
+pub struct Guard {
+    door: &'static str,
+    credentials: Option<Watched<Credentials>>,
+    tenant_header: bool,
+}
+
+impl Guard {
+    /// Reads the credentials; `door` is the word for the door in metrics.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn open(config: &AuthConfig, door: &'static str) -> Result<Self, FileError> {
+        let credentials = match config.credentials.as_str() {
+            "" => None,
+            file => {
+                let file = PathBuf::from(file);
+                let parsed = file.clone();
+                let read = move |contents: &[Vec<u8>]| Credentials::parse(&parsed, &contents[0]);
+                Some(Watched::open(vec![file], read)?)
+            }
+        };
+        Ok(Self { door, credentials, tenant_header: config.tenant_header })
+    }
+
+    /// Uses changed credentials, for ever.
+    pub async fn follow(self) -> Infallible {
+        match self.credentials {
+            Some(credentials) => credentials.follow().await,
+            None => pending().await,
+        }
+    }
+
+    /// Says in whose name a request with these headers comes.
+    ///
+    /// # Errors
+    /// The request is not to be answered.
+    pub fn admit(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
+        self.caller(headers).inspect_err(|denied| {
+            let reason = match denied {
+                Denied::Unauthenticated(_) => "unauthenticated",
+                Denied::Forbidden { .. } => "forbidden",
+            };
+            metric::denied(self.door, reason);
+        })
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
+        let named = headers.get(TENANT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let Some(credentials) = &self.credentials else {
+            let tenant = named.filter(|_| self.tenant_header).unwrap_or_default();
+            return Ok(Caller { tenant });
+        };
+        let token = token(headers).ok_or(Denied::Unauthenticated("the request has no credential"))?;
+        let credentials = credentials.current();
+        let credential =
+            credentials.find(token).ok_or(Denied::Unauthenticated("the credential is not known"))?;
+        match named {
+            Some(named) if named != credential.tenant && !credential.any_tenant => {
+                Err(Denied::Forbidden { credential: credential.name.clone() })
+            }
+            Some(tenant) => Ok(Caller { tenant }),
+            None => Ok(Caller { tenant: credential.tenant.clone() }),
+        }
+    }
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    bearer.or_else(|| headers.get(API_KEY)?.to_str().ok().map(str::trim))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const FILE: &str = "
+        [[credential]]
+        name = 'shop'
+        token = 'the-token-of-the-shop'
+        tenant = 'shop'
+        [[credential]]
+        name = 'gateway'
+        token = 'the-token-of-a-gateway'
+        any_tenant = true
+    ";
+
+    fn guard() -> (tempfile::TempDir, Guard) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("credentials.toml");
+        fs::write(&file, FILE).unwrap();
+        let config = AuthConfig { credentials: file.display().to_string(), tenant_header: true };
+        (directory, Guard::open(&config, "grpc").unwrap())
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_credential_says_whose_data_it_is() {
+        let (_directory, guard) = guard();
+        let tenant = |pairs: &[(&'static str, &str)]| guard.admit(&headers(pairs)).map(|it| it.tenant);
+        assert_eq!(tenant(&[("authorization", "Bearer the-token-of-the-shop")]), Ok("shop".into()));
+        assert_eq!(tenant(&[("authorization", "bearer  the-token-of-the-shop")]), Ok("shop".into()));
+        assert_eq!(tenant(&[("x-api-key", "the-token-of-the-shop")]), Ok("shop".into()));
+        let gateway = ("x-api-key", "the-token-of-a-gateway");
+        assert_eq!(tenant(&[gateway]), Ok(String::new()));
+        assert_eq!(tenant(&[gateway, (TENANT, "bank")]), Ok("bank".into()));
+    }
+
+    #[test]
+    fn without_a_known_credential_nobody_comes_in() {
+        let (_directory, guard) = guard();
+        for pairs in [
+            &[][..],
+            &[(TENANT, "shop")],
+            &[("authorization", "Bearer another-token-than-known")],
+            &[("authorization", "Basic the-token-of-the-shop")],
+            &[("authorization", "the-token-of-the-shop")],
+            &[("x-api-key", "")],
+        ] {
+            assert!(matches!(guard.admit(&headers(pairs)), Err(Denied::Unauthenticated(_))), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_is_named_only_where_that_is_allowed() {
+        let (_directory, guard) = guard();
+        let shop = ("x-api-key", "the-token-of-the-shop");
+        assert!(guard.admit(&headers(&[shop, (TENANT, "shop")])).is_ok(), "it names its own");
+        let denied = guard.admit(&headers(&[shop, (TENANT, "bank")])).unwrap_err();
+        assert_eq!(denied, Denied::Forbidden { credential: "shop".into() });
+
+        let open = |tenant_header| {
+            let config = AuthConfig { credentials: String::new(), tenant_header };
+            Guard::open(&config, "http").unwrap().admit(&headers(&[(TENANT, "bank")])).unwrap().tenant
+        };
+        assert_eq!((open(true), open(false)), ("bank".into(), String::new()));
+    }
+}

@@ -1,0 +1,167 @@
+//! What is read from files, and read again when they change.
+
+use std::{
+    convert::Infallible,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+/// How often files are looked at. A certificate is renewed days before it ends, a credential is
+/// withdrawn by somebody who waits for it.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to use {}: {reason}", file.display())]
+pub struct FileError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it; never quotes it, for it may hold secrets.
+    pub reason: String,
+}
+
+impl FileError {
+    pub(crate) fn new(file: &Path, reason: impl ToString) -> Self {
+        Self { file: file.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// Tells contents apart without keeping them: they may be secret.
+type Fingerprint = [u8; 32];
+
+type Read<T> = Arc<dyn Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync>;
+
+/// A value read from files. Cheap to clone; a clone sees the same value.
+pub(crate) struct Watched<T> {
+    current: Arc<ArcSwap<T>>,
+    files: Arc<[PathBuf]>,
+    opened: Fingerprint,
+    read: Read<T>,
+}
+
+impl<T> Clone for Watched<T> {
+    fn clone(&self) -> Self {
+        Self {
+            current: Arc::clone(&self.current),
+            files: Arc::clone(&self.files),
+            opened: self.opened,
+            read: Arc::clone(&self.read),
+        }
+    }
+}
+
+impl<T> Watched<T> {
+    /// Reads the files; `read` gets their contents in their order.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or what `read` says.
+    pub(crate) fn open(
+        files: Vec<PathBuf>,
+        read: impl Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync + 'static,
+    ) -> Result<Self, FileError> {
+        let contents = contents(&files)?;
+        Ok(Self {
+            current: Arc::new(ArcSwap::from_pointee(read(&contents)?)),
+            files: files.into(),
+            opened: fingerprint(&contents),
+            read: Arc::new(read),
+        })
+    }
+
+    pub(crate) fn current(&self) -> Arc<T> {
+        self.current.load_full()
+    }
+
+    /// Reads the files again whenever one changes, for ever. What cannot be used is said, and what
+    /// was used before stays in use.
+    pub(crate) async fn follow(self) -> Infallible {
+        let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
+        let files = files.join(", ");
+        // `None` while they cannot be read: said once.
+        let mut seen = Some(self.opened);
+        loop {
+            sleep(LOOK_INTERVAL).await;
+            let found = contents(&self.files);
+            let now = found.as_deref().ok().map(fingerprint);
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            match found.and_then(|found| (self.read)(&found)) {
+                Ok(value) => {
+                    self.current.store(Arc::new(value));
+                    info!(files, "changed files are in use");
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(files, error, "changed files cannot be used; what was read before stays in use");
+                }
+            }
+        }
+    }
+}
+
+fn contents(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, FileError> {
+    let read = |file: &PathBuf| std::fs::read(file).map_err(|error| FileError::new(file, advice(&error)));
+    files.iter().map(read).collect()
+}
+
+fn fingerprint(contents: &[Vec<u8>]) -> Fingerprint {
+    let mut hash = Sha256::new();
+    for content in contents {
+        hash.update(content.len().to_le_bytes());
+        hash.update(content);
+    }
+    hash.finalize().into()
+}
+
+fn advice(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "this process may not read it".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn number(contents: &[Vec<u8>]) -> Result<u32, FileError> {
+        let text = String::from_utf8_lossy(&contents[0]);
+        text.trim().parse().map_err(|_| FileError::new(Path::new("number"), "expected a number"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_file_is_used_and_a_broken_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("number");
+        fs::write(&file, "1").unwrap();
+        let watched = Watched::open(vec![file.clone()], number).unwrap();
+        let following = tokio::spawn(watched.clone().follow());
+        for (text, expected) in [("2", 2), ("two", 2), ("3", 3)] {
+            fs::write(&file, text).unwrap();
+            sleep(LOOK_INTERVAL * 3).await;
+            assert_eq!(*watched.current(), expected, "{text}");
+        }
+        fs::remove_file(&file).unwrap();
+        sleep(LOOK_INTERVAL * 3).await;
+        assert_eq!(*watched.current(), 3);
+        following.abort();
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Watched::open(vec!["/nowhere/at/all".into()], number).err().unwrap();
+        assert_eq!(error.to_string(), "failed to use /nowhere/at/all: there is no such file");
+    }
+}

@@ -1,0 +1,202 @@
+//! A door over real sockets: who gets in, with and without TLS.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
+
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use access::{Listener, Tls, TlsConfig};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsConnector;
+
+type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+fn issuer() -> Issuer {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate and its key as PEM.
+fn certificate(issuer: &Issuer, name: &str) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, issuer).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> String {
+    let file = directory.join(name);
+    fs::write(&file, text).unwrap();
+    file.display().to_string()
+}
+
+/// A door that sends back what it gets, for ever.
+async fn door(connections_max: usize, tls: Option<Tls>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut listener = Listener::new(listener, "test", connections_max, tls);
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let mut connection = listener.accept().await;
+            tokio::spawn(async move {
+                let mut bytes = [0; 64];
+                while let Ok(length @ 1..) = connection.read(&mut bytes).await {
+                    connection.write_all(&bytes[..length]).await.unwrap();
+                    connection.flush().await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn says_back(connection: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> std::io::Result<()> {
+    connection.write_all(b"hello").await?;
+    connection.flush().await?;
+    let mut bytes = [0; 5];
+    connection.read_exact(&mut bytes).await?;
+    // To plain bytes a TLS door answers with an alert.
+    if &bytes == b"hello" { Ok(()) } else { Err(std::io::ErrorKind::InvalidData.into()) }
+}
+
+fn client(issuer: &Issuer, own: Option<(String, String)>) -> TlsConnector {
+    use rustls::pki_types::pem::PemObject;
+    let mut roots = RootCertStore::empty();
+    roots.add(issuer.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            builder.with_client_auth_cert(vec![certificate], key).unwrap()
+        }
+    };
+    Arc::new(config).into()
+}
+
+/// Connects with TLS and has something sent back.
+async fn enter(address: SocketAddr, client: &TlsConnector) -> std::io::Result<()> {
+    let stream = TcpStream::connect(address).await?;
+    let mut stream = client.connect(ServerName::try_from("localhost").unwrap(), stream).await?;
+    says_back(&mut stream).await
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_and_make_room_again() {
+    let address = door(2, None).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        says_back(&mut stream).await.unwrap();
+        open.push(stream);
+    }
+    let mut beyond = TcpStream::connect(address).await.unwrap();
+    assert!(says_back(&mut beyond).await.is_err(), "a third connection is closed");
+    drop(open.pop());
+    let room = async {
+        loop {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            if says_back(&mut stream).await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), room).await.expect("a place becomes free when a connection ends");
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_do_not_hold_up_others() {
+    let address = door(10, None).await;
+    let _silent = TcpStream::connect(address).await.unwrap();
+    says_back(&mut TcpStream::connect(address).await.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn with_tls_plain_bytes_and_unknown_signers_do_not_get_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let signer = issuer();
+    let (chain, key) = certificate(&signer, "localhost");
+    let config = TlsConfig {
+        certificate: write(directory.path(), "door.pem", &chain),
+        key: write(directory.path(), "door.key", &key),
+        client_ca: String::new(),
+    };
+    let address = door(10, Tls::open(&config, &["h2"]).unwrap()).await;
+    enter(address, &client(&signer, None)).await.unwrap();
+    assert!(says_back(&mut TcpStream::connect(address).await.unwrap()).await.is_err());
+    assert!(enter(address, &client(&issuer(), None)).await.is_err());
+}
+
+#[tokio::test]
+async fn with_mutual_tls_only_clients_with_a_signed_certificate_get_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let (signer, of_clients) = (issuer(), issuer());
+    let (chain, key) = certificate(&signer, "localhost");
+    let config = TlsConfig {
+        certificate: write(directory.path(), "door.pem", &chain),
+        key: write(directory.path(), "door.key", &key),
+        client_ca: write(directory.path(), "clients.pem", &of_clients.pem()),
+    };
+    let address = door(10, Tls::open(&config, &["h2"]).unwrap()).await;
+    enter(address, &client(&signer, Some(certificate(&of_clients, "client")))).await.unwrap();
+    assert!(enter(address, &client(&signer, None)).await.is_err());
+    assert!(enter(address, &client(&signer, Some(certificate(&signer, "client")))).await.is_err());
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_used_without_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (before, after) = (issuer(), issuer());
+    let write_from = |issuer: &Issuer| {
+        let (chain, key) = certificate(issuer, "localhost");
+        (write(directory.path(), "door.pem", &chain), write(directory.path(), "door.key", &key))
+    };
+    let (chain, key) = write_from(&before);
+    let config = TlsConfig { certificate: chain, key, client_ca: String::new() };
+    let tls = Tls::open(&config, &[]).unwrap().unwrap();
+    tokio::spawn(tls.clone().follow());
+    let address = door(10, Some(tls)).await;
+    enter(address, &client(&before, None)).await.unwrap();
+    write_from(&after);
+    let renewed = async {
+        while enter(address, &client(&after, None)).await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), renewed).await.expect("the new certificate is in use");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named_with_what_is_expected() {
+    let directory = tempfile::tempdir().unwrap();
+    let signer = issuer();
+    let (chain, key) = certificate(&signer, "localhost");
+    let (_, other_key) = certificate(&signer, "localhost");
+    let chain = write(directory.path(), "door.pem", &chain);
+    let key = write(directory.path(), "door.key", &key);
+    let other_key = write(directory.path(), "other.key", &other_key);
+    for (certificate, key, expected) in [
+        ("/nowhere.pem", key.as_str(), "/nowhere.pem: there is no such file"),
+        (&key, &key, "expected at least one certificate in PEM"),
+        (&chain, &chain, "expected a private key in PEM"),
+        (&chain, &other_key, "with the key in"),
+    ] {
+        let config =
+            TlsConfig { certificate: certificate.to_owned(), key: key.to_owned(), ..TlsConfig::default() };
+        let error = Tls::open(&config, &[]).err().unwrap().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
