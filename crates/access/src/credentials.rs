@@ -4,6 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use state_core::Tenant;
 
 use crate::FileError;
 
@@ -25,7 +26,7 @@ pub(crate) struct Credential {
     /// For people.
     pub(crate) name: String,
     /// Whose data it sends and reads.
-    pub(crate) tenant: String,
+    pub(crate) tenant: Tenant,
     /// Whether it may name another tenant in `X-Scope-OrgID`.
     pub(crate) any_tenant: bool,
 }
@@ -74,6 +75,7 @@ impl Credentials {
                 }
                 _ => return Err(wrong("expected either token or token_sha256")),
             };
+            let tenant = tenant.parse().map_err(|error| wrong(&format!("{error}")))?;
             let credential = Credential { name: name.clone(), tenant, any_tenant };
             if let Some(other) = credentials.by_hash.insert(hash, credential) {
                 return Err(wrong(&format!("has the token of {:?}", other.name)));
@@ -122,7 +124,7 @@ mod tests {
              [[credential]]\nname = 'b'\ntoken_sha256 = '{hashed}'\nany_tenant = true\n"
         );
         let credentials = parse(&text).unwrap();
-        assert_eq!(credentials.find("a-token-of-the-shop").unwrap().tenant, "shop");
+        assert_eq!(credentials.find("a-token-of-the-shop").unwrap().tenant.as_str(), "shop");
         assert!(credentials.find("0123456789abcdef").unwrap().any_tenant);
         assert_eq!(credentials.find("another"), None);
     }
@@ -138,6 +140,10 @@ mod tests {
             ),
             ("[[credential]]\nname = 'a'".to_owned(), "either token or token_sha256"),
             ("[[credential]]\nname = 'a'\ntoken_sha256 = 'xyz'".to_owned(), "64 hexadecimal digits"),
+            (
+                format!("[[credential]]\nname = 'a'\ntoken = '{secret}'\ntenant = 'a/b'"),
+                "without braces and slashes",
+            ),
             (format!("[[credential]]\nname = 'a'\ntoken = '{secret}'\nrole = 'x'"), "unknown field `role`"),
             (format!("[[credential]]\nname = 'a'\ntoken = {secret}"), "line 3"),
             (

@@ -4,6 +4,7 @@ use std::{convert::Infallible, future::pending, path::PathBuf};
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use serde::{Deserialize, Serialize};
+use state_core::{InvalidId, Tenant};
 
 use crate::{FileError, credentials::Credentials, metric, watched::Watched};
 
@@ -24,10 +25,12 @@ pub struct AuthConfig {
 }
 
 /// In whose name a request comes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     /// Whose data it is; empty where there are no tenants.
-    pub tenant: String,
+    pub tenant: Tenant,
+    /// Whether it may see that tenant only, and nothing of the whole.
+    pub is_confined: bool,
 }
 
 /// Why a request is not answered.
@@ -42,6 +45,9 @@ pub enum Denied {
         /// Name of the credential.
         credential: String,
     },
+    /// `X-Scope-OrgID` names no tenant. HTTP 400, gRPC INVALID_ARGUMENT.
+    #[error("X-Scope-OrgID: {0}")]
+    Invalid(#[from] InvalidId),
 }
 
 /// Knows who may come in through a door. Cheap to clone.
@@ -87,27 +93,32 @@ impl Guard {
             let reason = match denied {
                 Denied::Unauthenticated(_) => "unauthenticated",
                 Denied::Forbidden { .. } => "forbidden",
+                Denied::Invalid(_) => "invalid",
             };
             metric::denied(self.door, reason);
         })
     }
 
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
-        let named = headers.get(TENANT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let named = || {
+            let name = headers.get(TENANT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+            name.map(|name| name.parse::<Tenant>()).transpose()
+        };
         let Some(credentials) = &self.credentials else {
-            let tenant = named.filter(|_| self.tenant_header).unwrap_or_default();
-            return Ok(Caller { tenant });
+            let tenant = if self.tenant_header { named()?.unwrap_or_default() } else { Tenant::default() };
+            return Ok(Caller { tenant, is_confined: false });
         };
         let token = token(headers).ok_or(Denied::Unauthenticated("the request has no credential"))?;
         let credentials = credentials.current();
         let credential =
             credentials.find(token).ok_or(Denied::Unauthenticated("the credential is not known"))?;
-        match named {
-            Some(named) if named != credential.tenant && !credential.any_tenant => {
+        let is_confined = !credential.any_tenant;
+        match named()? {
+            Some(named) if named != credential.tenant && is_confined => {
                 Err(Denied::Forbidden { credential: credential.name.clone() })
             }
-            Some(tenant) => Ok(Caller { tenant }),
-            None => Ok(Caller { tenant: credential.tenant.clone() }),
+            Some(tenant) => Ok(Caller { tenant, is_confined }),
+            None => Ok(Caller { tenant: credential.tenant.clone(), is_confined }),
         }
     }
 }
@@ -152,7 +163,9 @@ mod tests {
     #[test]
     fn a_credential_says_whose_data_it_is() {
         let (_directory, guard) = guard();
-        let tenant = |pairs: &[(&'static str, &str)]| guard.admit(&headers(pairs)).map(|it| it.tenant);
+        let tenant = |pairs: &[(&'static str, &str)]| {
+            guard.admit(&headers(pairs)).map(|it| it.tenant.as_str().to_owned())
+        };
         assert_eq!(tenant(&[("authorization", "Bearer the-token-of-the-shop")]), Ok("shop".into()));
         assert_eq!(tenant(&[("authorization", "bearer  the-token-of-the-shop")]), Ok("shop".into()));
         assert_eq!(tenant(&[("x-api-key", "the-token-of-the-shop")]), Ok("shop".into()));
@@ -184,9 +197,19 @@ mod tests {
         let denied = guard.admit(&headers(&[shop, (TENANT, "bank")])).unwrap_err();
         assert_eq!(denied, Denied::Forbidden { credential: "shop".into() });
 
+        let gateway = ("x-api-key", "the-token-of-a-gateway");
+        let denied = guard.admit(&headers(&[gateway, (TENANT, "a/b")])).unwrap_err();
+        assert!(matches!(denied, Denied::Invalid(_)), "{denied}");
+
         let open = |tenant_header| {
             let config = AuthConfig { credentials: String::new(), tenant_header };
-            Guard::open(&config, "http").unwrap().admit(&headers(&[(TENANT, "bank")])).unwrap().tenant
+            Guard::open(&config, "http")
+                .unwrap()
+                .admit(&headers(&[(TENANT, "bank")]))
+                .unwrap()
+                .tenant
+                .as_str()
+                .to_owned()
         };
         assert_eq!((open(true), open(false)), ("bank".into(), String::new()));
     }

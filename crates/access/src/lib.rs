@@ -1,11 +1,12 @@
 //! Who may connect to a door, and as whom: TLS, credentials, tenants, connections. The same for every door.
 //!
 //! A door is a port that clients send to. It gets its connections from a [`Listener`], which bounds
-//! them and does TLS, and asks its [`Guard`] in whose name a request comes. Certificates and
-//! credentials are read from files, and read again when those change.
+//! them and does TLS, asks its [`Guard`] in whose name a request comes, and its [`Admission`] whether
+//! there is room for it. Certificates and credentials are read again when their files change.
 
 #![warn(missing_docs)]
 
+mod admission;
 mod connection;
 mod credentials;
 mod guard;
@@ -14,6 +15,7 @@ mod metric;
 mod tls;
 mod watched;
 
+pub use admission::{Admission, Admitted, LimitsConfig, LimitsKeys, Overload};
 pub use connection::Connection;
 pub use guard::{AuthConfig, Caller, Denied, Guard};
 pub use listener::Listener;

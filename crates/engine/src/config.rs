@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use access::{AuthConfig, LimitsConfig, LimitsKeys, TlsConfig, TlsKeys};
 use serde::{Deserialize, Serialize};
 use service_lifecycle::{
     AdminConfig, LogConfig, ShutdownConfig, Violation, deserialize_address, mask_password,
@@ -17,6 +18,8 @@ pub struct Config {
     pub use_redis_state: bool,
     /// The gRPC port.
     pub grpc: GrpcConfig,
+    /// Who may send and read.
+    pub auth: AuthConfig,
     /// What belongs together, for how long, and how much of it.
     pub correlation: CorrelationConfig,
     /// How much memory the state may take.
@@ -45,6 +48,10 @@ pub struct GrpcConfig {
     pub timeout_ms: u64,
     /// Whether gRPC server reflection answers. Default true.
     pub reflection: bool,
+    /// Its certificate. Default none: plain text.
+    pub tls: TlsConfig,
+    /// How much it takes on at once.
+    pub limits: LimitsConfig,
 }
 
 impl Default for GrpcConfig {
@@ -54,6 +61,8 @@ impl Default for GrpcConfig {
             max_message_bytes: 64 << 20,
             timeout_ms: 6_000,
             reflection: true,
+            tls: TlsConfig::default(),
+            limits: LimitsConfig::default(),
         }
     }
 }
@@ -279,6 +288,21 @@ impl service_lifecycle::Config for Config {
                 _ => "redis.url",
             };
             violations.push(Violation::new(key, invalid.reason));
+        }
+        violations.extend(grpc.tls.violations(TlsKeys {
+            certificate: "grpc.tls.certificate",
+            key: "grpc.tls.key",
+            client_ca: "grpc.tls.client_ca",
+        }));
+        violations.extend(grpc.limits.violations(LimitsKeys {
+            connections_max: "grpc.limits.connections_max",
+            requests_in_flight_max: "grpc.limits.requests_in_flight_max",
+            bytes_in_flight_max: "grpc.limits.bytes_in_flight_max",
+        }));
+        if grpc.limits.bytes_in_flight_max < grpc.max_message_bytes {
+            let keys = ["grpc.limits.bytes_in_flight_max", "grpc.max_message_bytes"];
+            violations
+                .push(Violation::between(&keys, "expected room for at least one of the largest requests"));
         }
         if grpc.listen == self.admin.listen && grpc.listen.port() != 0 {
             violations.push(Violation::between(&["grpc.listen", "admin.listen"], "expected two addresses"));

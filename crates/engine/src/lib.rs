@@ -3,6 +3,7 @@
 //! An engine holds no state of its own: which store it uses is decided in `main.rs` alone.
 
 mod config;
+mod door;
 mod maintain;
 mod measured;
 mod metrics;

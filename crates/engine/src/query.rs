@@ -19,7 +19,7 @@ use state_core::{
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
-use crate::status;
+use crate::{door, status};
 
 /// Page size when none is asked for.
 const PAGE_SIZE_DEFAULT: u32 = 100;
@@ -44,8 +44,9 @@ impl CorrelationService for Query {
         &self,
         request: Request<GetCorrelationRequest>,
     ) -> Result<Response<GetCorrelationResponse>, Status> {
+        let tenant = door::tenant(&request);
         let request = request.into_inner();
-        let key = key(&request.correlation_id)?;
+        let key = key(tenant, &request.correlation_id)?;
         let entry = self.store.get_correlation(&key).await.map_err(failed)?.ok_or_else(|| not_found(&key))?;
         let mut summary = convert(entry.summary());
         if request.view() != View::Full {
@@ -71,6 +72,7 @@ impl CorrelationService for Query {
         &self,
         request: Request<ListCorrelationsRequest>,
     ) -> Result<Response<ListCorrelationsResponse>, Status> {
+        let tenant = door::tenant(&request);
         let request = request.into_inner();
         let limit = match request.page_size {
             0 => PAGE_SIZE_DEFAULT,
@@ -78,7 +80,7 @@ impl CorrelationService for Query {
             _ => return Err(status::invalid("page_size", "expected at most 1000")),
         };
         let query = RangeQuery {
-            tenant: Tenant::default(),
+            tenant,
             from: time("from", request.from)?,
             to: time("to", request.to)?,
             service: Some(request.service).filter(|service| !service.is_empty()),
@@ -96,7 +98,7 @@ impl CorrelationService for Query {
         &self,
         request: Request<DeleteCorrelationRequest>,
     ) -> Result<Response<DeleteCorrelationResponse>, Status> {
-        let key = key(&request.into_inner().correlation_id)?;
+        let key = key(door::tenant(&request), &request.into_inner().correlation_id)?;
         if !self.store.delete_correlation(&key).await.map_err(failed)? {
             return Err(not_found(&key));
         }
@@ -105,8 +107,9 @@ impl CorrelationService for Query {
 
     async fn count_correlations(
         &self,
-        _: Request<CountCorrelationsRequest>,
+        request: Request<CountCorrelationsRequest>,
     ) -> Result<Response<CountCorrelationsResponse>, Status> {
+        door::demand_all_tenants(&request)?;
         let correlations = self.store.get_correlation_count().await.map_err(failed)?;
         let state = match self.store.backend() {
             Backend::Memory => StateBackend::Memory,
@@ -120,6 +123,7 @@ impl CorrelationService for Query {
         &self,
         request: Request<CleanUpCorrelationsRequest>,
     ) -> Result<Response<CleanUpCorrelationsResponse>, Status> {
+        door::demand_all_tenants(&request)?;
         let cutoff = time("cutoff", request.into_inner().cutoff)?;
         let cutoff = cutoff.ok_or_else(|| status::invalid("cutoff", "expected a time"))?;
         let removed = self.store.cleanup_old_correlations(cutoff).await.map_err(failed)?;
@@ -127,11 +131,11 @@ impl CorrelationService for Query {
     }
 }
 
-fn key(id: &str) -> Result<CorrelationKey, Status> {
+fn key(tenant: Tenant, id: &str) -> Result<CorrelationKey, Status> {
     let id = id
         .parse()
         .map_err(|error: state_core::InvalidId| status::invalid("correlation_id", &error.to_string()))?;
-    Ok(CorrelationKey { tenant: Tenant::default(), id })
+    Ok(CorrelationKey { tenant, id })
 }
 
 fn failed(error: Error) -> Status {

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{metrics, refusals::Refusals, regroup, status};
+use crate::{door, metrics, refusals::Refusals, regroup, status};
 
 /// Requests above this size are split where they do not hold up other requests.
 const INLINE_BYTES_MAX: usize = 1 << 20;
@@ -41,8 +41,10 @@ impl Receiver {
         Self { store, options: Arc::new(SplitOptions { correlation_keys }), refusals: Arc::default() }
     }
 
-    async fn receive(&self, signal: Signal, request: Bytes) -> Result<Rejected, Status> {
+    async fn receive(&self, signal: Signal, request: Request<Bytes>) -> Result<Rejected, Status> {
         let start = Instant::now();
+        let tenant = door::tenant(&request);
+        let request = request.into_inner();
         metrics::request(signal, request.len());
         let split = self.split(signal, &request).map_err(|error| {
             metrics::request_refused(signal, "undecodable");
@@ -50,7 +52,7 @@ impl Receiver {
         })?;
         drop(request);
         metrics::received(signal, split.received);
-        let result = self.keep(signal, split).await;
+        let result = self.keep(signal, split, &tenant).await;
         metrics::request_took(signal, start.elapsed().as_secs_f64());
         result
     }
@@ -63,12 +65,11 @@ impl Receiver {
         if request.len() > INLINE_BYTES_MAX { tokio::task::block_in_place(split) } else { split() }
     }
 
-    async fn keep(&self, signal: Signal, split: Split) -> Result<Rejected, Status> {
+    async fn keep(&self, signal: Signal, split: Split, tenant: &Tenant) -> Result<Rejected, Status> {
         let Split { parts, rejected, .. } = split;
         for reason in RejectReason::ALL {
             metrics::refused(signal, reason.as_str(), rejected.count(reason));
         }
-        let tenant = Tenant::default();
         let mut items = Vec::with_capacity(parts.len());
         let mut batch = Vec::with_capacity(parts.len());
         for part in parts {
@@ -77,7 +78,7 @@ impl Receiver {
                 metrics::uncorrelated(count);
             }
             items.push(count);
-            batch.push(regroup::append(signal, part, &tenant));
+            batch.push(regroup::append(signal, part, tenant));
         }
         let outcomes = self.store.append(batch).await.map_err(|error| {
             self.refusals.tell(signal, &error);
@@ -120,7 +121,7 @@ const FULL_SUCCESS: Bytes = Bytes::new();
 #[tonic::async_trait]
 impl TraceService for Receiver {
     async fn export(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
-        let Rejected { items, message } = self.receive(Signal::Traces, request.into_inner()).await?;
+        let Rejected { items, message } = self.receive(Signal::Traces, request).await?;
         if items == 0 {
             return Ok(Response::new(FULL_SUCCESS));
         }
@@ -133,7 +134,7 @@ impl TraceService for Receiver {
 #[tonic::async_trait]
 impl LogsService for Receiver {
     async fn export(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
-        let Rejected { items, message } = self.receive(Signal::Logs, request.into_inner()).await?;
+        let Rejected { items, message } = self.receive(Signal::Logs, request).await?;
         if items == 0 {
             return Ok(Response::new(FULL_SUCCESS));
         }

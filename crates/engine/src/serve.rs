@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use access::{Admission, Guard, Listener, Tls};
 use anyhow::Context as _;
+use futures::FutureExt as _;
 use otlp_proto::{
     FILE_DESCRIPTOR_SET,
     correlation::v1::correlation_service_server::CorrelationServiceServer,
@@ -15,13 +17,14 @@ use tonic::{
     codec::CompressionEncoding::{Gzip, Zstd},
     server::NamedService,
     service::{Routes, RoutesBuilder},
-    transport::{Server, server::TcpIncoming},
+    transport::Server,
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
     config::{Config, GrpcConfig},
+    door::DoorLayer,
     maintain,
     measured::Measured,
     oversize::OversizeLayer,
@@ -29,6 +32,8 @@ use crate::{
     receive::Receiver,
 };
 
+/// What the gRPC port is called in metrics.
+const DOOR: &str = "grpc";
 /// A client that went away without a word is noticed by then.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Window of a stream: a request of a thousand spans goes out without waiting.
@@ -51,7 +56,9 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     announce(&config, store.backend());
 
     let listener = bind(config.grpc.listen, "grpc.listen").await?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let tls = Tls::open(&config.grpc.tls, &["h2"])?;
+    let guard = Guard::open(&config.auth, DOOR)?;
+    let incoming = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
     let receiver = Receiver::new(Arc::clone(&store), config.correlation.keys.clone());
     let mut routes = routes(&config.grpc, receiver, Query::new(Arc::clone(&store)))?;
@@ -61,6 +68,10 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let mut background = JoinSet::new();
     background.spawn(report_health(reporter, readiness.subscribe()));
     background.spawn(maintain::expire(Arc::clone(&store)));
+    background.spawn(guard.clone().follow().map(|never| match never {}));
+    if let Some(tls) = tls {
+        background.spawn(tls.follow().map(|never| match never {}));
+    }
     let mut watch_store = Box::pin(maintain::watch_store(Arc::clone(&store), check));
 
     let server = Server::builder()
@@ -68,9 +79,10 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
         .http2_keepalive_interval(Some(KEEPALIVE))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .layer(DoorLayer { guard, admission: Admission::new(&config.grpc.limits, DOOR) })
         .layer(OversizeLayer)
         .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(incoming, shutdown.draining());
+        .serve_with_incoming_shutdown(incoming.connections(), shutdown.draining());
     tokio::select! {
         served = server => served.context("the gRPC server failed")?,
         failed = &mut watch_store => return failed,

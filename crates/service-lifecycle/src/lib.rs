@@ -37,7 +37,7 @@
 //!         version: env!("CARGO_PKG_VERSION"),
 //!         revision: option_env!("GIT_REVISION").unwrap_or("unknown"),
 //!         about: "Greets whoever connects",
-//!         metrics: METRICS,
+//!         metrics: &[METRICS],
 //!     };
 //!     service_lifecycle::run(&app, serve)
 //! }

@@ -69,7 +69,7 @@ pub(crate) fn recorder() -> PrometheusRecorder {
 
 /// Describes the metrics of `app` to the recorder in place and sets those about the process itself.
 pub(crate) fn describe(app: &App) {
-    for metric in OWN.iter().chain(app.metrics) {
+    for metric in OWN.iter().chain(app.metrics.iter().copied().flatten()) {
         let (name, help) = (metric.name, metric.help);
         let unit = metric.unit.unwrap_or(Unit::Count);
         match metric.kind {
@@ -96,12 +96,12 @@ mod tests {
             version: "1.2.3",
             revision: "abc",
             about: "",
-            metrics: &[Metric {
+            metrics: &[&[Metric {
                 name: "some_request_duration_seconds",
                 kind: Kind::Histogram,
                 unit: Some(Unit::Seconds),
                 help: "How long requests take.",
-            }],
+            }]],
         };
         let recorder = recorder();
         metrics::with_local_recorder(&recorder, || {

@@ -32,7 +32,7 @@ pub struct App {
     /// What it does, for `--help`.
     pub about: &'static str,
     /// The metrics of all its crates.
-    pub metrics: &'static [Metric],
+    pub metrics: &'static [&'static [Metric]],
 }
 
 /// What a service gets to run.
