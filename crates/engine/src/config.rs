@@ -127,6 +127,21 @@ pub struct RedisConfig {
     /// Most bytes of appends that may be on their way to Redis at once; beyond it requests are
     /// refused. Default 128 MiB.
     pub in_flight_bytes_max: usize,
+    /// Files for TLS, used with `rediss://` and `rediss-cluster://`.
+    pub tls: RedisTlsConfig,
+}
+
+/// `[redis.tls]`: files for TLS to Redis.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisTlsConfig {
+    /// PEM file with the certificates that sign those of the servers. Default empty: those that the
+    /// operating system trusts.
+    pub ca: String,
+    /// PEM file with the certificate of this process, for servers that ask for one. Default none.
+    pub certificate: String,
+    /// PEM file with its private key.
+    pub key: String,
 }
 
 impl Default for RedisConfig {
@@ -140,6 +155,7 @@ impl Default for RedisConfig {
             timeout,
             acknowledge,
             in_flight_bytes_max,
+            tls: _,
         } = state_redis::Config::default();
         let (gather_ms, timeout_ms) = (gather.as_millis() as u64, timeout.as_millis() as u64);
         Self {
@@ -151,6 +167,7 @@ impl Default for RedisConfig {
             timeout_ms,
             acknowledge,
             in_flight_bytes_max,
+            tls: RedisTlsConfig::default(),
         }
     }
 }
@@ -167,6 +184,7 @@ impl fmt::Debug for RedisConfig {
             timeout_ms,
             acknowledge,
             in_flight_bytes_max,
+            tls,
         } = self;
         formatter
             .debug_struct("RedisConfig")
@@ -178,6 +196,7 @@ impl fmt::Debug for RedisConfig {
             .field("timeout_ms", timeout_ms)
             .field("acknowledge", acknowledge)
             .field("in_flight_bytes_max", in_flight_bytes_max)
+            .field("tls", tls)
             .finish()
     }
 }
@@ -206,6 +225,7 @@ impl Config {
             timeout_ms,
             acknowledge,
             in_flight_bytes_max,
+            tls: RedisTlsConfig { ca, certificate, key },
         } = self.redis.clone();
         let (gather, timeout) = (Duration::from_millis(gather_ms), Duration::from_millis(timeout_ms));
         state_redis::Config {
@@ -217,6 +237,7 @@ impl Config {
             timeout,
             acknowledge,
             in_flight_bytes_max,
+            tls: state_redis::Tls { ca, certificate, key },
         }
     }
 }
@@ -285,6 +306,9 @@ impl service_lifecycle::Config for Config {
                 "timeout" => "redis.timeout_ms",
                 "gather" => "redis.gather_ms",
                 "in_flight_bytes_max" => "redis.in_flight_bytes_max",
+                "tls" | "tls.ca" => "redis.tls.ca",
+                "tls.certificate" => "redis.tls.certificate",
+                "tls.key" => "redis.tls.key",
                 _ => "redis.url",
             };
             violations.push(Violation::new(key, invalid.reason));

@@ -15,6 +15,6 @@ mod regroup;
 mod serve;
 mod status;
 
-pub use config::{Config, CorrelationConfig, GrpcConfig, MemoryConfig, RedisConfig};
+pub use config::{Config, CorrelationConfig, GrpcConfig, MemoryConfig, RedisConfig, RedisTlsConfig};
 pub use metrics::METRICS;
 pub use serve::serve;

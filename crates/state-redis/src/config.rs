@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use fred::types::config::{Config as FredConfig, ServerConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::tls::Tls;
+
 /// Settings of the Redis backend.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
@@ -30,6 +32,8 @@ pub struct Config {
     /// Most bytes of appends that may be on their way at once; beyond it they are refused as
     /// unavailable. Default 128 MiB: two of the largest requests.
     pub in_flight_bytes_max: usize,
+    /// Files for TLS. Default none: the operating system says whom to trust.
+    pub tls: Tls,
 }
 
 /// When a write counts as confirmed. Never lowered because a replica is away: then writes are
@@ -61,6 +65,7 @@ impl Default for Config {
             timeout: Duration::from_secs(3),
             acknowledge: Acknowledge::Auto,
             in_flight_bytes_max: 128 << 20,
+            tls: Tls::default(),
         }
     }
 }
@@ -77,6 +82,7 @@ impl fmt::Debug for Config {
             timeout,
             acknowledge,
             in_flight_bytes_max,
+            tls,
         } = self;
         formatter
             .debug_struct("Config")
@@ -87,6 +93,7 @@ impl fmt::Debug for Config {
             .field("timeout", timeout)
             .field("acknowledge", acknowledge)
             .field("in_flight_bytes_max", in_flight_bytes_max)
+            .field("tls", tls)
             .finish_non_exhaustive()
     }
 }
@@ -138,7 +145,13 @@ impl Config {
         if self.in_flight_bytes_max == 0 {
             return invalid("in_flight_bytes_max", "at least 1 is needed");
         }
-        self.seeds().map_err(|reason| InvalidConfig { setting: "url", reason })
+        let mut seeds = self.seeds().map_err(|reason| InvalidConfig { setting: "url", reason })?;
+        if seeds.encrypted {
+            seeds.fred.tls = Some(self.tls.open()?);
+        } else if self.tls != Tls::default() {
+            return invalid("tls", "it is used with rediss:// and rediss-cluster:// only");
+        }
+        Ok(seeds)
     }
 
     /// How long one attempt of an operation may take, so that there is time to try elsewhere.
@@ -159,8 +172,10 @@ impl Config {
             // fred also knows sockets and sentinels, which this backend does not serve.
             _ => return Err(format!("its scheme is not known; {ALLOWED}")),
         };
-        let fred =
+        let mut fred =
             FredConfig::from_url(&self.url).map_err(|error| format!("{}; {ALLOWED}", error.details()))?;
+        // Taken from the files of `tls`.
+        fred.tls = None;
         // fred overlooks what it does not know, and what does not apply.
         let (rest, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
         let mut names = query.split('&').filter(|part| !part.is_empty()).map(|part| part.split('=').next());
@@ -179,7 +194,8 @@ impl Config {
             ServerConfig::Clustered { hosts, .. } => hosts.iter().map(address).collect(),
             _ => return Err(ALLOWED.into()),
         };
-        Ok(Seeds { fred, clustered, servers })
+        let encrypted = scheme.starts_with("rediss") || scheme.starts_with("valkeys");
+        Ok(Seeds { fred, clustered, encrypted, servers })
     }
 }
 
@@ -193,6 +209,8 @@ pub(crate) struct Seeds {
     /// Credentials, TLS and database; its server is replaced for each connection.
     pub(crate) fred: FredConfig,
     pub(crate) clustered: bool,
+    /// Whether connections are to use TLS.
+    pub(crate) encrypted: bool,
     pub(crate) servers: Vec<Address>,
 }
 

@@ -24,7 +24,9 @@ mod schema;
 mod script;
 mod servers;
 mod store;
+mod tls;
 mod topology;
 
 pub use config::{Acknowledge, Config, InvalidConfig};
 pub use store::RedisStateManager;
+pub use tls::Tls;
