@@ -62,6 +62,16 @@ test-mutations *arguments:
 # Everything that must hold before a change is merged
 test: fmt clippy doc unit
 
+# Fail on a dependency with a licence, a source or a twin that is not wanted (deny.toml); installs cargo-deny, 3 minutes
+deny:
+    @cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked
+    cargo deny check bans licenses sources
+
+# Fail on a dependency with a known weakness; fetches the list of them from github.com
+advisories:
+    @cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked
+    cargo deny check advisories
+
 # Fail if a file is not formatted
 fmt:
     cargo fmt --all --check
