@@ -1,41 +1,20 @@
 //! A door over real sockets: who gets in, with and without TLS.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use access::{Listener, Tls, TlsConfig};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
+use testbed::certificates::{Authority, Certificate, write};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
-
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-fn issuer() -> Issuer {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// A certificate and its key as PEM.
-fn certificate(issuer: &Issuer, name: &str) -> (String, String) {
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, issuer).unwrap();
-    (certificate.pem(), key.serialize_pem())
-}
-
-fn write(directory: &Path, name: &str, text: &str) -> String {
-    let file = directory.join(name);
-    fs::write(&file, text).unwrap();
-    file.display().to_string()
-}
 
 /// A door that sends back what it gets, for ever.
 async fn door(connections_max: usize, tls: Option<Tls>) -> SocketAddr {
@@ -66,10 +45,9 @@ async fn says_back(connection: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin))
     if &bytes == b"hello" { Ok(()) } else { Err(std::io::ErrorKind::InvalidData.into()) }
 }
 
-fn client(issuer: &Issuer, own: Option<(String, String)>) -> TlsConnector {
-    use rustls::pki_types::pem::PemObject;
+fn client(authority: &Authority, own: Option<Certificate>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
-    roots.add(issuer.der().clone()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -77,8 +55,8 @@ fn client(issuer: &Issuer, own: Option<(String, String)>) -> TlsConnector {
         .with_root_certificates(roots);
     let config = match own {
         None => builder.with_no_client_auth(),
-        Some((certificate, key)) => {
-            let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        Some(Certificate { pem, key }) => {
+            let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
             let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
             builder.with_client_auth_cert(vec![certificate], key).unwrap()
         }
@@ -127,42 +105,45 @@ async fn clients_that_say_nothing_do_not_hold_up_others() {
 #[tokio::test]
 async fn with_tls_plain_bytes_and_unknown_signers_do_not_get_in() {
     let directory = tempfile::tempdir().unwrap();
-    let signer = issuer();
-    let (chain, key) = certificate(&signer, "localhost");
+    let signer = Authority::new().unwrap();
+    let Certificate { pem, key } = signer.sign().unwrap();
     let config = TlsConfig {
-        certificate: write(directory.path(), "door.pem", &chain),
-        key: write(directory.path(), "door.key", &key),
+        certificate: write(directory.path(), "door.pem", &pem).unwrap(),
+        key: write(directory.path(), "door.key", &key).unwrap(),
         client_ca: String::new(),
     };
     let address = door(10, Tls::open(&config, &["h2"]).unwrap()).await;
     enter(address, &client(&signer, None)).await.unwrap();
     assert!(says_back(&mut TcpStream::connect(address).await.unwrap()).await.is_err());
-    assert!(enter(address, &client(&issuer(), None)).await.is_err());
+    assert!(enter(address, &client(&Authority::new().unwrap(), None)).await.is_err());
 }
 
 #[tokio::test]
 async fn with_mutual_tls_only_clients_with_a_signed_certificate_get_in() {
     let directory = tempfile::tempdir().unwrap();
-    let (signer, of_clients) = (issuer(), issuer());
-    let (chain, key) = certificate(&signer, "localhost");
+    let (signer, of_clients) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let Certificate { pem, key } = signer.sign().unwrap();
     let config = TlsConfig {
-        certificate: write(directory.path(), "door.pem", &chain),
-        key: write(directory.path(), "door.key", &key),
-        client_ca: write(directory.path(), "clients.pem", &of_clients.pem()),
+        certificate: write(directory.path(), "door.pem", &pem).unwrap(),
+        key: write(directory.path(), "door.key", &key).unwrap(),
+        client_ca: write(directory.path(), "clients.pem", &of_clients.pem()).unwrap(),
     };
     let address = door(10, Tls::open(&config, &["h2"]).unwrap()).await;
-    enter(address, &client(&signer, Some(certificate(&of_clients, "client")))).await.unwrap();
+    enter(address, &client(&signer, Some(of_clients.sign().unwrap()))).await.unwrap();
     assert!(enter(address, &client(&signer, None)).await.is_err());
-    assert!(enter(address, &client(&signer, Some(certificate(&signer, "client")))).await.is_err());
+    assert!(enter(address, &client(&signer, Some(signer.sign().unwrap()))).await.is_err());
 }
 
 #[tokio::test]
 async fn a_renewed_certificate_is_used_without_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let (before, after) = (issuer(), issuer());
-    let write_from = |issuer: &Issuer| {
-        let (chain, key) = certificate(issuer, "localhost");
-        (write(directory.path(), "door.pem", &chain), write(directory.path(), "door.key", &key))
+    let (before, after) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let write_from = |authority: &Authority| {
+        let Certificate { pem, key } = authority.sign().unwrap();
+        (
+            write(directory.path(), "door.pem", &pem).unwrap(),
+            write(directory.path(), "door.key", &key).unwrap(),
+        )
     };
     let (chain, key) = write_from(&before);
     let config = TlsConfig { certificate: chain, key, client_ca: String::new() };
@@ -182,12 +163,12 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
 #[test]
 fn a_file_that_cannot_be_used_is_named_with_what_is_expected() {
     let directory = tempfile::tempdir().unwrap();
-    let signer = issuer();
-    let (chain, key) = certificate(&signer, "localhost");
-    let (_, other_key) = certificate(&signer, "localhost");
-    let chain = write(directory.path(), "door.pem", &chain);
-    let key = write(directory.path(), "door.key", &key);
-    let other_key = write(directory.path(), "other.key", &other_key);
+    let signer = Authority::new().unwrap();
+    let Certificate { pem, key } = signer.sign().unwrap();
+    let other = signer.sign().unwrap();
+    let chain = write(directory.path(), "door.pem", &pem).unwrap();
+    let key = write(directory.path(), "door.key", &key).unwrap();
+    let other_key = write(directory.path(), "other.key", &other.key).unwrap();
     for (certificate, key, expected) in [
         ("/nowhere.pem", key.as_str(), "/nowhere.pem: there is no such file"),
         (&key, &key, "expected at least one certificate in PEM"),

@@ -1,36 +1,21 @@
 //! Redis over TLS and mutual TLS, with certificates of a private authority.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{net::TcpListener, path::Path};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use state_core::{Settings, StateManager};
 use state_redis::{Config, RedisStateManager, Tls};
-use testbed::{RedisServer, redis::Options};
+use testbed::{
+    RedisServer,
+    certificates::{Authority, Certificate, write},
+    redis::Options,
+};
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-fn issuer() -> Issuer {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // OpenSSL takes a certificate whose signer has its own name for signed by itself.
-    params.distinguished_name.push(DnType::CommonName, "an authority");
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-fn write(directory: &Path, name: &str, text: &str) -> String {
-    let file = directory.join(name);
-    fs::write(&file, text).unwrap();
-    file.display().to_string()
-}
-
-/// Files of a certificate for this machine and of its key.
-fn certificate(directory: &Path, name: &str, issuer: &Issuer) -> (String, String) {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let pem = params.signed_by(&key, issuer).unwrap().pem();
-    let key = write(directory, &format!("{name}.key"), &key.serialize_pem());
-    (write(directory, &format!("{name}.pem"), &pem), key)
+/// Files of a certificate and of its key.
+fn certificate(directory: &Path, name: &str, authority: &Authority) -> (String, String) {
+    let Certificate { pem, key } = authority.sign().unwrap();
+    let write = |suffix: &str, text: &str| write(directory, &format!("{name}.{suffix}"), text).unwrap();
+    (write("pem", &pem), write("key", &key))
 }
 
 async fn ready(url: &str, tls: Tls) -> state_core::Result<()> {
@@ -43,10 +28,10 @@ async fn ready(url: &str, tls: Tls) -> state_core::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_mutual_tls_both_sides_show_a_certificate_that_the_other_trusts() {
     let directory = tempfile::tempdir().unwrap();
-    let issuer = issuer();
-    let ca = write(directory.path(), "ca.pem", &issuer.pem());
-    let (server, server_key) = certificate(directory.path(), "server", &issuer);
-    let (own, own_key) = certificate(directory.path(), "own", &issuer);
+    let authority = Authority::new().unwrap();
+    let ca = write(directory.path(), "ca.pem", &authority.pem()).unwrap();
+    let (server, server_key) = certificate(directory.path(), "server", &authority);
+    let (own, own_key) = certificate(directory.path(), "own", &authority);
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let settings = [
         ("tls-port", port.as_str()),
@@ -72,7 +57,7 @@ async fn with_mutual_tls_both_sides_show_a_certificate_that_the_other_trusts() {
 #[test]
 fn a_file_that_cannot_be_used_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let (own, key) = certificate(directory.path(), "own", &issuer());
+    let (own, key) = certificate(directory.path(), "own", &Authority::new().unwrap());
     let tls = |ca: &str, certificate: &str, key: &str| Tls {
         ca: ca.into(),
         certificate: certificate.into(),

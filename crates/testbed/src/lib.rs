@@ -6,6 +6,7 @@
 //! Data and logs of a test go with it, unless its thread panics or `TESTBED_KEEP` is set in the
 //! environment: then they stay and their directory is printed.
 
+pub mod certificates;
 mod directory;
 pub mod engine;
 pub mod gateway;

@@ -1,6 +1,6 @@
 //! The way in: credentials and tenants, TLS, and what happens when there is no room.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -12,9 +12,11 @@ use otlp_proto::{
     opentelemetry::proto::collector::trace::v1::trace_service_client::TraceServiceClient,
     raw::RawCodec,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
-use testbed::{EngineOptions, EngineProcess};
+use testbed::{
+    EngineOptions, EngineProcess,
+    certificates::{self, Authority, write},
+};
 use tokio::time::{sleep, timeout};
 use tonic::{
     Code, Request, Status,
@@ -50,15 +52,9 @@ async fn engine_with(settings: &[(&str, &str)]) -> EngineProcess {
 
 async fn guarded() -> (TempDir, EngineProcess) {
     let directory = tempfile::tempdir().unwrap();
-    let file = write(directory.path(), "auth.toml", CREDENTIALS);
+    let file = write(directory.path(), "auth.toml", CREDENTIALS).unwrap();
     let engine = engine_with(&[("auth.credentials", &file)]).await;
     (directory, engine)
-}
-
-fn write(directory: &Path, name: &str, text: &str) -> String {
-    let file = directory.join(name);
-    fs::write(&file, text).unwrap();
-    file.display().to_string()
 }
 
 /// A request with headers.
@@ -127,7 +123,7 @@ async fn a_withdrawn_credential_ends_without_a_restart() {
     let (directory, engine) = guarded().await;
     send(&engine, 1, &[SHOP]).await.unwrap();
     let left = CREDENTIALS.replace("the-token-of-the-shop", "another-token-of-the-shop");
-    write(directory.path(), "auth.toml", &left);
+    write(directory.path(), "auth.toml", &left).unwrap();
     let withdrawn = async {
         while send(&engine, 1, &[SHOP]).await.is_ok() {
             sleep(Duration::from_millis(50)).await;
@@ -199,39 +195,24 @@ async fn bytes_beyond_the_limit_are_to_be_sent_again() {
     export(&engine, vec![span(1, 1)]).await;
 }
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-fn issuer() -> Issuer {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// A certificate for `localhost` and its key, as PEM.
-fn certificate(issuer: &Issuer) -> (String, String) {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn with_mutual_tls_only_signed_clients_are_answered() {
     let directory = tempfile::tempdir().unwrap();
-    let issuer = issuer();
-    let (chain, key) = certificate(&issuer);
+    let authority = Authority::new().unwrap();
+    let certificates::Certificate { pem, key } = authority.sign().unwrap();
     let engine = engine_with(&[
-        ("grpc.tls.certificate", &write(directory.path(), "engine.pem", &chain)),
-        ("grpc.tls.key", &write(directory.path(), "engine.key", &key)),
-        ("grpc.tls.client_ca", &write(directory.path(), "ca.pem", &issuer.pem())),
+        ("grpc.tls.certificate", &write(directory.path(), "engine.pem", &pem).unwrap()),
+        ("grpc.tls.key", &write(directory.path(), "engine.key", &key).unwrap()),
+        ("grpc.tls.client_ca", &write(directory.path(), "ca.pem", &authority.pem()).unwrap()),
     ])
     .await;
     let connect = |tls: ClientTlsConfig| -> TraceServiceClient<Channel> {
         let endpoint = Endpoint::from_shared(format!("https://{}", engine.grpc())).unwrap();
-        let tls = tls.domain_name("localhost").ca_certificate(Certificate::from_pem(issuer.pem()));
+        let tls = tls.domain_name("localhost").ca_certificate(Certificate::from_pem(authority.pem()));
         TraceServiceClient::new(endpoint.tls_config(tls).unwrap().connect_lazy())
     };
-    let (own, own_key) = certificate(&issuer);
-    let signed = ClientTlsConfig::new().identity(Identity::from_pem(own, own_key));
+    let own = authority.sign().unwrap();
+    let signed = ClientTlsConfig::new().identity(Identity::from_pem(own.pem, own.key));
     connect(signed).export(request(vec![span(1, 1)])).await.unwrap();
     assert!(connect(ClientTlsConfig::new()).export(request(vec![span(1, 2)])).await.is_err());
     assert!(send(&engine, 1, &[]).await.is_err(), "plain text");
