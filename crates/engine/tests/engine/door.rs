@@ -196,6 +196,15 @@ async fn bytes_beyond_the_limit_are_to_be_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_does_not_end_is_given_up() {
+    let engine = engine_with(&[("grpc.timeout_ms", "500")]).await;
+    let held = hold(&engine, 100);
+    in_flight(&engine, 1).await;
+    in_flight(&engine, 0).await;
+    timeout(Duration::from_secs(30), held).await.expect("its client is told").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_mutual_tls_only_signed_clients_are_answered() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new().unwrap();
