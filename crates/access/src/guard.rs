@@ -12,6 +12,9 @@ use crate::{FileError, credentials::Credentials, metric, watched::Watched};
 const API_KEY: &str = "x-api-key";
 /// Header that names a tenant, as Grafana's stores have it.
 const TENANT: &str = "x-scope-orgid";
+/// Header in which one door names the tenant to the next. A door that keeps no tenants denies it,
+/// where it would overlook [`TENANT`]: data of tenants must not be mixed because of a missing setting.
+pub const FORWARDED_TENANT: &str = "correlation-tenant";
 
 /// `[auth]`: who may send and read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +48,10 @@ pub enum Denied {
         /// Name of the credential.
         credential: String,
     },
-    /// `X-Scope-OrgID` names no tenant. HTTP 400, gRPC INVALID_ARGUMENT.
+    /// A gateway names a tenant, and this door keeps none. HTTP 403, gRPC PERMISSION_DENIED.
+    #[error("a tenant was named, and there are none here; set auth.credentials or auth.tenant_header = true")]
+    NoTenants,
+    /// The header that names the tenant names none. HTTP 400, gRPC INVALID_ARGUMENT.
     #[error("X-Scope-OrgID: {0}")]
     Invalid(#[from] InvalidId),
 }
@@ -92,7 +98,7 @@ impl Guard {
         self.caller(headers).inspect_err(|denied| {
             let reason = match denied {
                 Denied::Unauthenticated(_) => "unauthenticated",
-                Denied::Forbidden { .. } => "forbidden",
+                Denied::Forbidden { .. } | Denied::NoTenants => "forbidden",
                 Denied::Invalid(_) => "invalid",
             };
             metric::denied(self.door, reason);
@@ -101,11 +107,16 @@ impl Guard {
 
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
         let named = || {
-            let name = headers.get(TENANT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let value = headers.get(FORWARDED_TENANT).or_else(|| headers.get(TENANT));
+            let name = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
             name.map(|name| name.parse::<Tenant>()).transpose()
         };
         let Some(credentials) = &self.credentials else {
-            let tenant = if self.tenant_header { named()?.unwrap_or_default() } else { Tenant::default() };
+            let tenant = match self.tenant_header {
+                true => named()?.unwrap_or_default(),
+                false if headers.contains_key(FORWARDED_TENANT) => return Err(Denied::NoTenants),
+                false => Tenant::default(),
+            };
             return Ok(Caller { tenant, is_confined: false });
         };
         let token = token(headers).ok_or(Denied::Unauthenticated("the request has no credential"))?;
@@ -212,5 +223,8 @@ mod tests {
                 .to_owned()
         };
         assert_eq!((open(true), open(false)), ("bank".into(), String::new()));
+        let guard = Guard::open(&AuthConfig::default(), "grpc").unwrap();
+        let denied = guard.admit(&headers(&[(FORWARDED_TENANT, "bank")]));
+        assert_eq!(denied, Err(Denied::NoTenants), "what a gateway names is not overlooked");
     }
 }

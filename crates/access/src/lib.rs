@@ -17,7 +17,7 @@ mod watched;
 
 pub use admission::{Admission, Admitted, LimitsConfig, LimitsKeys, Overload};
 pub use connection::Connection;
-pub use guard::{AuthConfig, Caller, Denied, Guard};
+pub use guard::{AuthConfig, Caller, Denied, FORWARDED_TENANT, Guard};
 pub use listener::Listener;
 pub use metric::METRICS;
 pub use tls::{Tls, TlsConfig, TlsKeys};

@@ -91,7 +91,7 @@ where
 fn denial(denied: &Denied) -> Status {
     match denied {
         Denied::Unauthenticated(_) => Status::unauthenticated(denied.to_string()),
-        Denied::Forbidden { .. } => Status::permission_denied(denied.to_string()),
+        Denied::Forbidden { .. } | Denied::NoTenants => Status::permission_denied(denied.to_string()),
         Denied::Invalid(_) => Status::invalid_argument(denied.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
+use access::{AuthConfig, LimitsConfig, LimitsKeys, TlsConfig, TlsKeys};
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use service_lifecycle::{AdminConfig, Config, LogConfig, ShutdownConfig, Violation, deserialize_address};
@@ -14,6 +15,8 @@ pub struct GatewayConfig {
     pub http: HttpConfig,
     /// Where requests go.
     pub engines: EnginesConfig,
+    /// Who may send and read.
+    pub auth: AuthConfig,
     /// Health and metrics. Listens on `127.0.0.1:9465`, next to an engine's 9464.
     pub admin: AdminConfig,
     /// What is logged.
@@ -39,13 +42,17 @@ pub struct HttpConfig {
     /// Default 8000: less than the 10 s after which OTLP exporters give up, more than the time an
     /// engine takes for itself.
     pub timeout_ms: u64,
+    /// Its certificate. Default none: plain text.
+    pub tls: TlsConfig,
+    /// How much it takes on at once.
+    pub limits: LimitsConfig,
 }
 
 /// `[engines]`: where requests go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EnginesConfig {
-    /// gRPC addresses, `http://HOST:PORT`. A DNS name with several addresses means several
+    /// gRPC addresses, `http://HOST:PORT`, or `https://HOST:PORT` for TLS. A DNS name with several addresses means several
     /// engines. Default `http://127.0.0.1:4317`.
     pub urls: Vec<EngineUrl>,
     /// How many engines are tried with one request. Default 3.
@@ -54,6 +61,39 @@ pub struct EnginesConfig {
     pub refresh_ms: u64,
     /// How often each engine is asked whether it is ready. Default 250.
     pub probe_ms: u64,
+    /// Token that the gateway shows to engines; its credential there must have `any_tenant`.
+    /// Default empty: none.
+    pub token: String,
+    /// Files for TLS to engines, used with `https://`.
+    pub tls: EngineTlsConfig,
+}
+
+/// `[engines.tls]`: files for TLS to engines. Read at the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineTlsConfig {
+    /// PEM file with the certificates that sign those of engines. Default empty: those that the
+    /// operating system trusts.
+    pub ca: String,
+    /// PEM file with the certificate of this gateway, for engines that ask for one. Default none.
+    pub certificate: String,
+    /// PEM file with its private key.
+    pub key: String,
+}
+
+impl fmt::Debug for EnginesConfig {
+    /// Leaves the token out.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { urls, max_attempts, refresh_ms, probe_ms, token: _, tls } = self;
+        formatter
+            .debug_struct("EnginesConfig")
+            .field("urls", urls)
+            .field("max_attempts", max_attempts)
+            .field("refresh_ms", refresh_ms)
+            .field("probe_ms", probe_ms)
+            .field("tls", tls)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for GatewayConfig {
@@ -61,6 +101,7 @@ impl Default for GatewayConfig {
         Self {
             http: HttpConfig::default(),
             engines: EnginesConfig::default(),
+            auth: AuthConfig::default(),
             admin: AdminConfig { listen: SocketAddr::from(([127, 0, 0, 1], 9465)) },
             log: LogConfig::default(),
             shutdown: ShutdownConfig::default(),
@@ -74,6 +115,8 @@ impl Default for HttpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 4318)),
             max_body_bytes: 64 * 1024 * 1024,
             timeout_ms: 8_000,
+            tls: TlsConfig::default(),
+            limits: LimitsConfig::default(),
         }
     }
 }
@@ -81,15 +124,18 @@ impl Default for HttpConfig {
 impl Default for EnginesConfig {
     fn default() -> Self {
         Self {
-            urls: vec![EngineUrl { authority: "127.0.0.1:4317".to_owned() }],
+            urls: vec![EngineUrl { authority: "127.0.0.1:4317".to_owned(), is_encrypted: false }],
             max_attempts: 3,
             refresh_ms: 2_000,
             probe_ms: 250,
+            token: String::new(),
+            tls: EngineTlsConfig::default(),
         }
     }
 }
 
 impl Config for GatewayConfig {
+    const SECRETS: &'static [&'static str] = &["engines.token"];
     // An engine beside the gateway may share its environment.
     const SIBLING_SECTIONS: &'static [&'static str] = &["correlation", "grpc", "redis", "use_redis_state"];
 
@@ -120,15 +166,40 @@ impl Config for GatewayConfig {
             (engines.probe_ms >= 10, "engines.probe_ms", "expected at least 10"),
         ];
         let broken = rules.into_iter().filter(|(holds, ..)| !holds);
-        broken.map(|(_, key, allowed)| Violation::new(key, allowed)).collect()
+        let mut violations: Vec<_> = broken.map(|(_, key, allowed)| Violation::new(key, allowed)).collect();
+        violations.extend(self.http.tls.violations(TlsKeys {
+            certificate: "http.tls.certificate",
+            key: "http.tls.key",
+            client_ca: "http.tls.client_ca",
+        }));
+        violations.extend(self.http.limits.violations(LimitsKeys {
+            connections_max: "http.limits.connections_max",
+            requests_in_flight_max: "http.limits.requests_in_flight_max",
+            bytes_in_flight_max: "http.limits.bytes_in_flight_max",
+        }));
+        if self.http.limits.bytes_in_flight_max < self.http.max_body_bytes {
+            let keys = ["http.limits.bytes_in_flight_max", "http.max_body_bytes"];
+            violations
+                .push(Violation::between(&keys, "expected room for at least one of the largest bodies"));
+        }
+        if engines.tls.certificate.is_empty() != engines.tls.key.is_empty() {
+            let keys = ["engines.tls.certificate", "engines.tls.key"];
+            violations.push(Violation::between(&keys, "expected both, or neither"));
+        }
+        if engines.tls != EngineTlsConfig::default() && !engines.urls.iter().all(EngineUrl::is_encrypted) {
+            let allowed = "expected https:// URLs of engines where files for TLS are given";
+            violations.push(Violation::new("engines.urls", allowed));
+        }
+        violations
     }
 }
 
-/// `http://HOST:PORT` of one engine, or of several behind one DNS name.
+/// `http://HOST:PORT` or `https://HOST:PORT` of one engine, or of several behind one DNS name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EngineUrl {
     authority: String,
+    is_encrypted: bool,
 }
 
 impl EngineUrl {
@@ -136,16 +207,29 @@ impl EngineUrl {
     pub fn authority(&self) -> &str {
         &self.authority
     }
+
+    /// Whether connections use TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.is_encrypted
+    }
+
+    /// The host alone, as a certificate names it.
+    pub fn host(&self) -> &str {
+        let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
 }
 
 impl TryFrom<String> for EngineUrl {
     type Error = &'static str;
 
     fn try_from(url: String) -> Result<Self, Self::Error> {
-        let expected = "expected URLs of the form http://HOST:PORT, such as http://127.0.0.1:4317";
+        let expected =
+            "expected URLs of the form http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:4317";
         let uri: Uri = url.parse().map_err(|_| expected)?;
-        let is_plain =
-            uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
+        let is_encrypted = uri.scheme_str() == Some("https");
+        let is_known = is_encrypted || uri.scheme_str() == Some("http");
+        let is_plain = is_known && matches!(uri.path(), "" | "/") && uri.query().is_none();
         match uri.authority() {
             Some(authority)
                 if is_plain
@@ -153,7 +237,7 @@ impl TryFrom<String> for EngineUrl {
                     && authority.port_u16().is_some()
                     && !authority.as_str().contains('@') =>
             {
-                Ok(Self { authority: authority.to_string() })
+                Ok(Self { authority: authority.to_string(), is_encrypted })
             }
             _ => Err(expected),
         }
@@ -168,7 +252,8 @@ impl From<EngineUrl> for String {
 
 impl fmt::Display for EngineUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "http://{}", self.authority)
+        let scheme = if self.is_encrypted { "https" } else { "http" };
+        write!(formatter, "{scheme}://{}", self.authority)
     }
 }
 
@@ -202,13 +287,13 @@ mod tests {
 
     #[test]
     fn engines_are_given_as_http_host_and_port() {
-        let config = set("engines.urls=http://a:1,http://[::1]:2/,http://10.0.0.1:3").unwrap();
+        let config = set("engines.urls=http://a:1,http://[::1]:2/,https://10.0.0.1:3").unwrap();
         let urls: Vec<String> = config.engines.urls.iter().map(EngineUrl::to_string).collect();
-        assert_eq!(urls, ["http://a:1", "http://[::1]:2", "http://10.0.0.1:3"]);
+        assert_eq!(urls, ["http://a:1", "http://[::1]:2", "https://10.0.0.1:3"]);
         for url in [
             "a:1",
             "http://a",
-            "https://a:1",
+            "ftp://a:1",
             "http://a:1/path",
             "http://a:1?q",
             "http://u:p@a:1",
@@ -216,7 +301,7 @@ mod tests {
             "",
         ] {
             let error = set(&format!("engines.urls=['{url}']")).unwrap_err();
-            assert!(error.contains("expected URLs of the form http://HOST:PORT"), "{url}: {error}");
+            assert!(error.contains("expected URLs of the form http://HOST:PORT or"), "{url}: {error}");
         }
     }
 

@@ -3,23 +3,30 @@
 mod choice;
 mod discovery;
 mod engine;
+mod signature;
+mod tls;
 
 use std::{
     collections::HashMap, convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration,
 };
 
+use access::Caller;
 use arc_swap::ArcSwap;
 use service_lifecycle::Check;
 use tokio::{
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep, timeout_at},
 };
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{
+    Request, Response, Status,
+    transport::{Channel, ClientTlsConfig},
+};
 use tracing::{debug, info};
 
 use crate::{EnginesConfig, metrics, status};
 use discovery::Discovery;
 use engine::Engine;
+use signature::Signature;
 
 /// All engines that `engines.urls` leads to. Holds no requests: there is no queue.
 pub(crate) struct Engines {
@@ -28,12 +35,19 @@ pub(crate) struct Engines {
     known: ArcSwap<Vec<Arc<Engine>>>,
     /// Ready while at least one engine is.
     check: Check,
+    signature: Signature,
+    tls: Option<ClientTlsConfig>,
 }
 
 impl Engines {
     /// Knows no engine until [`Engines::watch`] runs.
-    pub(crate) fn new(config: EnginesConfig, check: Check) -> Self {
-        Self { config, known: ArcSwap::default(), check }
+    ///
+    /// # Errors
+    /// A file for TLS that cannot be read.
+    pub(crate) fn new(config: EnginesConfig, check: Check) -> anyhow::Result<Self> {
+        let signature = Signature::new(&config.token)?;
+        let tls = tls::client(&config)?;
+        Ok(Self { config, known: ArcSwap::default(), check, signature, tls })
     }
 
     /// Every known engine with its URL, and whether it is ready; by address.
@@ -45,13 +59,14 @@ impl Engines {
     /// Calls one of the engines that are ready, and others when it cannot be reached or answers
     /// with an error that another one may not have.
     ///
-    /// The message is cloned for each attempt, so it should be cheap to clone.
+    /// It is asked in the name of `caller`. The message is cloned for each attempt, so it should be cheap to clone.
     ///
     /// # Errors
     /// The last answer of an engine; `UNAVAILABLE` when none could be asked,
     /// `DEADLINE_EXCEEDED` when none answered before `deadline`.
     pub(crate) async fn call<Message, Answer, Attempt>(
         &self,
+        caller: &Caller,
         deadline: Instant,
         message: Message,
         attempt: impl Fn(Channel, Request<Message>) -> Attempt,
@@ -68,6 +83,7 @@ impl Engines {
             };
             let _in_flight = engine.in_flight();
             let mut request = Request::new(message.clone());
+            self.signature.sign(request.metadata_mut(), caller)?;
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
             let answered = timeout_at(deadline, attempt(engine.channel(), request)).await;
             let answer = match answered {
@@ -136,7 +152,7 @@ impl Engines {
             engines.retain(|engine| found.contains_key(&engine.address));
             for (&address, url) in &found {
                 running.entry(address).or_insert_with(|| {
-                    let engine = Arc::new(Engine::new(address, url));
+                    let engine = Arc::new(Engine::new(address, url, self.tls.as_ref()));
                     engines.push(Arc::clone(&engine));
                     probes.spawn(Arc::clone(&self).probe(engine))
                 });

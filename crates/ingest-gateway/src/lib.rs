@@ -7,13 +7,15 @@
 
 mod blocking;
 mod config;
+mod door;
 mod engines;
 mod metrics;
 mod query;
 mod receive;
 mod server;
+mod serving;
 mod status;
 
-pub use config::{EngineUrl, EnginesConfig, GatewayConfig, HttpConfig};
+pub use config::{EngineTlsConfig, EngineUrl, EnginesConfig, GatewayConfig, HttpConfig};
 pub use metrics::METRICS;
 pub use server::serve;

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         version: env!("CARGO_PKG_VERSION"),
         revision: option_env!("GIT_REVISION").unwrap_or("unknown"),
         about: "HTTP front of the correlation engines: takes OTLP/HTTP, answers queries as JSON",
-        metrics: &[METRICS],
+        metrics: &[METRICS, access::METRICS],
     };
     service_lifecycle::run(&app, serve)
 }

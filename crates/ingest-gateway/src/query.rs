@@ -6,8 +6,9 @@ mod view;
 
 use std::{future::Future, sync::Arc};
 
+use access::Caller;
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State, rejection::PathRejection},
     http::{StatusCode, Uri, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
@@ -18,7 +19,7 @@ use otlp_proto::correlation::v1::{
     correlation_service_client::CorrelationServiceClient,
 };
 use serde_json::value::RawValue;
-use tonic::transport::Channel;
+use tonic::{Status, transport::Channel};
 
 use crate::{blocking, metrics, server::Gateway};
 use parameters::Parameters;
@@ -29,12 +30,16 @@ use view::{Engine, Full, Listing, Stats, Summary};
 const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// `GET /api/v1/correlations`
-pub(crate) async fn list(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Response {
+pub(crate) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let listed = async {
         let parameters = Parameters::parse(&uri);
         let request = parameters.and_then(Parameters::into_list)?;
         let call = |channel, request| async move { client(channel).list_correlations(request).await };
-        let page = gateway.engines.call(gateway.deadline(), request, call).await?;
+        let page = gateway.engines.call(&caller, gateway.deadline(), request, call).await?;
         Ok(Json(Listing::from(page)))
     };
     answer("list", listed).await
@@ -43,6 +48,7 @@ pub(crate) async fn list(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Respo
 /// `GET /api/v1/correlations/{id}`
 pub(crate) async fn get(
     State(gateway): State<Arc<Gateway>>,
+    Extension(caller): Extension<Caller>,
     id: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Response {
@@ -51,7 +57,7 @@ pub(crate) async fn get(
         let view = Parameters::parse(&uri).and_then(Parameters::into_view)?;
         let request = GetCorrelationRequest { correlation_id, view: view.into() };
         let call = |channel, request| async move { client(channel).get_correlation(request).await };
-        let found = gateway.engines.call(gateway.deadline(), request, call).await?;
+        let found = gateway.engines.call(&caller, gateway.deadline(), request, call).await?;
         let summary = Summary::from(found.summary.unwrap_or_default());
         if view != View::Full {
             return Ok(Json(summary).into_response());
@@ -73,28 +79,42 @@ pub(crate) async fn get(
 /// `DELETE /api/v1/correlations/{id}`
 pub(crate) async fn delete(
     State(gateway): State<Arc<Gateway>>,
+    Extension(caller): Extension<Caller>,
     id: Result<Path<String>, PathRejection>,
 ) -> Response {
     let deleted = async {
         let request = DeleteCorrelationRequest { correlation_id: parse_id(id)? };
         let call = |channel, request| async move { client(channel).delete_correlation(request).await };
-        gateway.engines.call(gateway.deadline(), request, call).await?;
+        gateway.engines.call(&caller, gateway.deadline(), request, call).await?;
         Ok(StatusCode::NO_CONTENT)
     };
     answer("delete", deleted).await
 }
 
 /// `GET /api/v1/stats`
-pub(crate) async fn stats(State(gateway): State<Arc<Gateway>>) -> Response {
+pub(crate) async fn stats(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(caller): Extension<Caller>,
+) -> Response {
     let counted = async {
+        // It goes to the engine as this gateway's own question, so it is decided here.
+        if caller.is_confined {
+            let detail = "this concerns all tenants, and the credential is confined to one";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
         let request = CountCorrelationsRequest {};
         let call = |channel, request| async move { client(channel).count_correlations(request).await };
-        let count = gateway.engines.call(gateway.deadline(), request, call).await?;
+        let count = gateway.engines.call(&caller, gateway.deadline(), request, call).await?;
         let engines = gateway.engines.list().into_iter();
         let engines = engines.map(|(url, ready)| Engine { url, ready });
         Ok(Json(Stats::new(&count, engines.collect())))
     };
     answer("stats", counted).await
+}
+
+/// A query that is not let in.
+pub(crate) fn refused(status: Status) -> Response {
+    Problem::from(status).into_response()
 }
 
 /// Another method on one of these paths.

@@ -6,9 +6,10 @@ mod refusal;
 
 use std::sync::Arc;
 
+use access::Caller;
 use axum::{
     extract::{Request, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -52,17 +53,23 @@ impl Signal {
         }
     }
 
-    async fn export(self, engines: &Engines, message: Bytes, deadline: Instant) -> Result<Bytes, Status> {
+    async fn export(
+        self,
+        engines: &Engines,
+        caller: &Caller,
+        message: Bytes,
+        deadline: Instant,
+    ) -> Result<Bytes, Status> {
         match self {
             Self::Traces => {
                 let export =
                     |channel, request| async move { TraceServiceClient::new(channel).export(request).await };
-                engines.call(deadline, message, export).await
+                engines.call(caller, deadline, message, export).await
             }
             Self::Logs => {
                 let export =
                     |channel, request| async move { LogsServiceClient::new(channel).export(request).await };
-                engines.call(deadline, message, export).await
+                engines.call(caller, deadline, message, export).await
             }
         }
     }
@@ -83,6 +90,11 @@ pub(crate) async fn method_not_allowed(request: Request) -> Response {
     let status = Status::unimplemented("use POST with an OTLP export request");
     let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, status).allow("POST");
     refusal.answer(Media::of_error(request.headers()))
+}
+
+/// An export request that is not let in.
+pub(crate) fn refused(headers: &HeaderMap, status: Status) -> Response {
+    Refusal::from_engine(status).answer(Media::of_error(headers))
 }
 
 /// Any path that no API has.
@@ -129,13 +141,15 @@ async fn export(
     deadline: Instant,
     observation: &Observation,
 ) -> Result<Response, Refusal> {
+    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
     let body = body::read(request, gateway.http.max_body_bytes, deadline).await?;
     observation.received(body.len());
     let message = match media {
         Media::Protobuf => body,
         Media::Json => to_protobuf(signal.request(), body).await?,
     };
-    let answer = signal.export(&gateway.engines, message, deadline).await.map_err(Refusal::from_engine)?;
+    let answer =
+        signal.export(&gateway.engines, &caller, message, deadline).await.map_err(Refusal::from_engine)?;
     let answer = match media {
         Media::Protobuf => answer,
         Media::Json => to_json(signal.response(), &answer)?,

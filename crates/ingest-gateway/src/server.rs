@@ -1,23 +1,29 @@
 //! Routes, and the two things that run: the HTTP server and the watch over the engines.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use access::{Admission, Guard, Listener, Tls};
 use axum::{
     Router,
     extract::Request,
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use service_lifecycle::{Process, bind};
 use tokio::time::Instant;
 
-use crate::{GatewayConfig, HttpConfig, engines::Engines, query, receive};
+use crate::{GatewayConfig, HttpConfig, door, engines::Engines, query, receive, serving};
+
+/// What the HTTP port is called in metrics.
+const DOOR: &str = "http";
 
 /// What every handler needs.
 pub(crate) struct Gateway {
     pub(crate) engines: Arc<Engines>,
     pub(crate) http: HttpConfig,
+    pub(crate) guard: Guard,
+    pub(crate) admission: Admission,
 }
 
 impl Gateway {
@@ -33,14 +39,26 @@ impl Gateway {
 /// When the address is not free.
 pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
     let Process { config, readiness, shutdown } = process;
-    let engines = Arc::new(Engines::new(config.engines, readiness.check("engines")));
+    let engines = Arc::new(Engines::new(config.engines, readiness.check("engines"))?);
+    let guard = Guard::open(&config.auth, DOOR)?;
+    let tls = Tls::open(&config.http.tls, &["h2", "http/1.1"])?;
     let listener = bind(config.http.listen, "http.listen").await?;
-    let gateway = Arc::new(Gateway { engines: Arc::clone(&engines), http: config.http });
-    let server = axum::serve(listener, router(gateway)).with_graceful_shutdown(shutdown.draining());
+    let listener = Listener::new(listener, DOOR, config.http.limits.connections_max, tls.clone());
+    let admission = Admission::new(&config.http.limits, DOOR);
+    let http = config.http;
+    let gateway = Arc::new(Gateway { engines: Arc::clone(&engines), http, guard: guard.clone(), admission });
+    let following_tls = async {
+        match tls {
+            Some(tls) => tls.follow().await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
-        served = async { server.await } => served.context("failed to serve HTTP"),
+        () = serving::serve(listener, router(gateway), shutdown.draining()) => Ok(()),
         // The engines are watched for as long as requests may need them.
         never = engines.watch() => match never {},
+        never = guard.follow() => match never {},
+        never = following_tls => match never {},
     }
 }
 
@@ -55,12 +73,13 @@ fn router(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/correlations/{id}", get(query::get).delete(query::delete).fallback(read_or_delete))
         .route("/api/v1/stats", get(query::stats).fallback(read))
         .fallback(not_found)
+        .layer(from_fn_with_state(Arc::clone(&gateway), door::enter))
         .with_state(gateway)
 }
 
 /// The form of an error is that of the API whose path it is.
 async fn not_found(request: Request) -> Response {
-    match request.uri().path().starts_with("/api/") {
+    match door::is_query(request.uri().path()) {
         true => query::not_found(request.uri().path()).into_response(),
         false => receive::not_found(&request),
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::time::timeout;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -41,9 +41,16 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Not ready until a probe has said so. `url` is what clients of the engine call it.
-    pub(super) fn new(address: SocketAddr, url: &EngineUrl) -> Self {
+    pub(super) fn new(address: SocketAddr, url: &EngineUrl, tls: Option<&ClientTlsConfig>) -> Self {
         let parse = |uri: String| uri.parse().expect("an address is a valid authority");
-        let channel = Endpoint::from(parse(format!("http://{address}")))
+        let scheme = if url.is_encrypted() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from(parse(format!("{scheme}://{address}")));
+        if let Some(tls) = tls.filter(|_| url.is_encrypted()) {
+            // The address is one of many that the name stands for; certificates hold the name.
+            let tls = tls.clone().domain_name(url.host());
+            endpoint = endpoint.tls_config(tls).expect("what it is made of was read at the start");
+        }
+        let channel = endpoint
             .origin(parse(url.to_string()))
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(PING_INTERVAL)

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use access::Overload;
 use axum::{
     body::Body,
     extract::Request,
@@ -17,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use super::refusal::Refusal;
-use crate::blocking;
+use crate::{blocking, door};
 
 /// RFC 9659: a zstd decoder of HTTP content supports windows of 8 MiB, and need not more.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -74,7 +75,22 @@ async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes,
 }
 
 fn broken_off(error: axum::Error) -> Refusal {
+    if let Some(overload) = overload(&error) {
+        return Refusal::from_engine(door::overloaded(overload));
+    }
     Refusal::bad_request(format!("failed to read the body: {error}"))
+}
+
+/// The limit that has ended the reading, if one has.
+fn overload(error: &axum::Error) -> Option<&Overload> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(overload) = error.downcast_ref() {
+            return Some(overload);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// What has been read so far. A body in one piece, as most are, is never copied.

@@ -24,7 +24,7 @@ fn a_wrong_configuration_exits_78_and_says_what_and_where() {
     let error = String::from_utf8(output.stderr).unwrap();
     for part in [
         r#"engines.max_attempts = "none" (CORRELATION__ENGINES__MAX_ATTEMPTS in file .env, line 1): expected a whole number"#,
-        "http.port (environment variable CORRELATION__HTTP__PORT): unknown key; http has listen, max_body_bytes, timeout_ms",
+        "http.port (environment variable CORRELATION__HTTP__PORT): unknown key; http has limits, listen, max_body_bytes, timeout_ms, tls",
     ] {
         assert!(error.contains(part), "{part} is missing in {error}");
     }

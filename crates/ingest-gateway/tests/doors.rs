@@ -1,0 +1,223 @@
+//! The way in through the gateway: credentials, tenants, TLS on both sides, and room for requests.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
+
+use std::{path::Path, time::Duration};
+
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testbed::{
+    EngineOptions, EngineProcess, GatewayOptions, GatewayProcess,
+    certificates::{Authority, write},
+};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const SHOP: (&str, &str) = ("authorization", "Bearer the-token-of-the-shop");
+const BANK: (&str, &str) = ("x-api-key", "the-token-of-the-bank");
+
+const CLIENTS: &str = "
+    [[credential]]
+    name = 'shop'
+    token = 'the-token-of-the-shop'
+    tenant = 'shop'
+    [[credential]]
+    name = 'bank'
+    token = 'the-token-of-the-bank'
+    tenant = 'bank'
+";
+
+const GATEWAYS: &str = "
+    [[credential]]
+    name = 'gateway'
+    token = 'the-token-of-the-gateway'
+    any_tenant = true
+";
+
+type Settings<'a> = &'a [(&'a str, &'a str)];
+
+fn owned(settings: Settings) -> Vec<(String, String)> {
+    settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+async fn engine(settings: Settings<'_>) -> EngineProcess {
+    let options = EngineOptions { settings: owned(settings), ..EngineOptions::default() };
+    EngineProcess::start(options).await.unwrap()
+}
+
+async fn gateway(engine: String, settings: Settings<'_>) -> GatewayProcess {
+    let engines = vec![engine];
+    let options = GatewayOptions { engines, settings: owned(settings), ..GatewayOptions::default() };
+    GatewayProcess::start(options).await.unwrap()
+}
+
+fn body() -> String {
+    let span = json!({ "traceId": TRACE, "spanId": "00f067aa0ba902b7", "name": "pay", "kind": 2,
+        "startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000001000000000" });
+    json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] }).to_string()
+}
+
+/// Sends one span, with headers.
+async fn send(client: &Client, url: &str, headers: Settings<'_>) -> Response {
+    let request = client.post(format!("{url}/v1/traces")).header("content-type", "application/json");
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    request.body(body()).send().await.unwrap()
+}
+
+async fn ask(client: &Client, url: &str, path: &str, headers: Settings<'_>) -> (StatusCode, Value) {
+    let request = client.get(format!("{url}{path}"));
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let response = request.send().await.unwrap();
+    (response.status(), response.json().await.unwrap())
+}
+
+fn plain() -> Client {
+    Client::builder().no_proxy().build().unwrap()
+}
+
+fn credentials(directory: &TempDir, name: &str, text: &str) -> String {
+    write(directory.path(), name, text).unwrap()
+}
+
+/// Files of a certificate and of its key.
+fn certificate(directory: &Path, name: &str, authority: &Authority) -> (String, String) {
+    let signed = authority.sign().unwrap();
+    let write = |suffix: &str, text: &str| write(directory, &format!("{name}.{suffix}"), text).unwrap();
+    (write("pem", &signed.pem), write("key", &signed.key))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_stay_apart_from_client_to_engine_with_tls_all_the_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new().unwrap();
+    let ca = write(directory.path(), "ca.pem", &authority.pem()).unwrap();
+    let (of_engine, engine_key) = certificate(directory.path(), "engine", &authority);
+    let (of_gateway, gateway_key) = certificate(directory.path(), "gateway", &authority);
+    let engine = engine(&[
+        ("grpc.tls.certificate", &of_engine),
+        ("grpc.tls.key", &engine_key),
+        ("grpc.tls.client_ca", &ca),
+        ("auth.credentials", &credentials(&directory, "gateways.toml", GATEWAYS)),
+    ])
+    .await;
+    let gateway = gateway(
+        format!("https://{}", engine.grpc()),
+        &[
+            ("engines.tls.ca", &ca),
+            ("engines.tls.certificate", &of_gateway),
+            ("engines.tls.key", &gateway_key),
+            ("engines.token", "the-token-of-the-gateway"),
+            ("http.tls.certificate", &of_gateway),
+            ("http.tls.key", &gateway_key),
+            ("auth.credentials", &credentials(&directory, "clients.toml", CLIENTS)),
+        ],
+    )
+    .await;
+    let trusted = reqwest::Certificate::from_pem(authority.pem().as_bytes()).unwrap();
+    let client = Client::builder().no_proxy().add_root_certificate(trusted).build().unwrap();
+    let url = format!("https://{}", gateway.http());
+    for credential in [SHOP, SHOP, BANK] {
+        let sent = send(&client, &url, &[credential]).await;
+        assert_eq!(sent.status(), StatusCode::OK, "{}", sent.text().await.unwrap());
+    }
+    let path = format!("/api/v1/correlations/{TRACE}");
+    for credential in [SHOP, BANK] {
+        let (status, found) = ask(&client, &url, &path, &[credential]).await;
+        assert_eq!((status, &found["spans"]), (StatusCode::OK, &json!(1)), "{found}");
+        let (_, listed) = ask(&client, &url, "/api/v1/correlations", &[credential]).await;
+        assert_eq!(listed["correlations"].as_array().unwrap().len(), 1, "{listed}");
+    }
+    let deleted = client.delete(format!("{url}{path}")).header(SHOP.0, SHOP.1).send().await.unwrap();
+    assert_eq!(deleted.status(), StatusCode::NO_CONTENT);
+    assert_eq!(ask(&client, &url, &path, &[SHOP]).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(ask(&client, &url, &path, &[BANK]).await.0, StatusCode::OK);
+    assert_eq!(ask(&client, &url, "/api/v1/stats", &[SHOP]).await.0, StatusCode::FORBIDDEN);
+    assert!(plain().get(format!("http://{}/", gateway.http())).send().await.is_err(), "plain text");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_known_credential_the_answer_says_what_to_send() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&[("auth.tenant_header", "true")]).await;
+    let file = credentials(&directory, "clients.toml", CLIENTS);
+    let gateway = gateway(engine.url(), &[("auth.credentials", &file)]).await;
+    let (client, url) = (plain(), gateway.url());
+    for headers in [&[][..], &[("x-api-key", "not-one-of-the-tokens")]] {
+        let denied = send(&client, &url, headers).await;
+        assert_eq!(denied.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(denied.headers()["www-authenticate"], "Bearer");
+        assert_eq!(denied.headers()["content-type"], "application/json");
+        let status: Value = denied.json().await.unwrap();
+        assert_eq!(status["code"], 16);
+        assert!(status["message"].as_str().unwrap().contains("Authorization: Bearer"), "{status}");
+    }
+    let (code, problem) = ask(&client, &url, "/api/v1/correlations", &[]).await;
+    assert_eq!((code, &problem["status"]), (StatusCode::UNAUTHORIZED, &json!(401)));
+    let denied = send(&client, &url, &[SHOP, ("x-scope-orgid", "bank")]).await;
+    assert_eq!(denied.status(), StatusCode::FORBIDDEN);
+    assert_eq!(send(&client, &url, &[SHOP]).await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_without_tenants_does_not_mix_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&[]).await;
+    let file = credentials(&directory, "clients.toml", CLIENTS);
+    let gateway = gateway(engine.url(), &[("auth.credentials", &file)]).await;
+    let denied = send(&plain(), &gateway.url(), &[SHOP]).await;
+    assert_eq!(denied.status(), StatusCode::FORBIDDEN);
+    let text = denied.text().await.unwrap();
+    assert!(text.contains("auth.tenant_header"), "{text}");
+}
+
+/// Begins a request of so many bytes that does not end, and sends some of them.
+async fn hold(gateway: &GatewayProcess, sent: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/x-protobuf\r\n\
+        content-length: 950\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![0; sent]).await.unwrap();
+    stream
+}
+
+/// Waits until a line is among the metrics.
+async fn gauge(gateway: &GatewayProcess, line: &str) {
+    let reached = async {
+        while !gateway.admin_get("/metrics").await.unwrap().1.lines().any(|other| other == line) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), reached).await.unwrap_or_else(|_| panic!("{line}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_room_for_is_to_be_sent_again() {
+    let engine = engine(&[]).await;
+    for (limit, more, gauge_when_full) in [
+        ("requests_in_flight_max", &[("http.limits.requests_in_flight_max", "1")][..], "requests_in_flight"),
+        (
+            "bytes_in_flight_max",
+            &[("http.limits.bytes_in_flight_max", "1000"), ("http.max_body_bytes", "1000")],
+            "in_flight_bytes",
+        ),
+    ] {
+        let gateway = gateway(engine.url(), more).await;
+        let held = hold(&gateway, 900).await;
+        let (name, full) =
+            (format!("door_{gauge_when_full}{{door=\"http\"}}"), gauge_when_full.contains("bytes"));
+        gauge(&gateway, &format!("{name} {}", if full { 900 } else { 1 })).await;
+        let refused = send(&plain(), &gateway.url(), &[]).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{limit}");
+        assert_eq!(refused.headers()["retry-after"], "1");
+        let status: Value = refused.json().await.unwrap();
+        assert_eq!(status["code"], 14);
+        assert!(status["message"].as_str().unwrap().contains(&format!("http.limits.{limit}")), "{status}");
+        drop(held);
+        gauge(&gateway, &format!("{name} 0")).await;
+        assert_eq!(send(&plain(), &gateway.url(), &[]).await.status(), StatusCode::OK);
+    }
+}
