@@ -6,10 +6,11 @@ use super::{
     scalar::{self, Scalar},
     schema::{Cardinality, Field, Kind, Schema},
 };
-use crate::wire::{self, DecodeError, Problem, Reader, Slice};
+use crate::wire::{self, DecodeError, Reader, Slice};
 
-/// How deep messages may nest: prost's default recursion limit.
-const DEPTH_MAX: usize = 100;
+/// How deep objects and lists may nest. Readers of JSON commonly stop at 128, `to_protobuf` too; the
+/// difference is room for what the text is put into.
+const DEPTH_MAX: usize = 120;
 
 pub(super) fn print(schema: &'static Schema, protobuf: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let mut printer = Printer { output: Vec::with_capacity(2 * protobuf.len()), depth: 0 };
@@ -27,9 +28,10 @@ impl Printer {
     ///
     /// A singular message field that occurs several times is one message in pieces.
     fn message(&mut self, schema: &Schema, pieces: &[Slice<'_>]) -> Result<(), DecodeError> {
-        if self.depth > DEPTH_MAX {
-            let offset = pieces.first().map_or(0, |piece| piece.offset);
-            return Err(DecodeError::new(schema.name, offset, Problem::TooDeep));
+        // An error would make everything around it unreadable, for one value that nobody can use.
+        if self.depth >= DEPTH_MAX {
+            self.output.extend_from_slice(b"{}");
+            return Ok(());
         }
         self.depth += 1;
         self.output.push(b'{');
@@ -82,6 +84,7 @@ impl Printer {
             } else {
                 self.output.extend_from_slice(name.as_bytes());
                 self.output.push(b'[');
+                self.depth += 1;
             }
             is_printed = true;
             match field.kind {
@@ -94,6 +97,7 @@ impl Printer {
         })?;
         if is_printed {
             self.output.push(b']');
+            self.depth -= 1;
         }
         Ok(is_printed)
     }
