@@ -21,7 +21,8 @@ const LEVELS: [(&str, u32); 9] = [
 ];
 
 /// Crates for tests and for sizing: nothing that ships depends on them.
-const DEVELOPMENT: [&str; 5] = ["loadgen", "state-bench", "state-conformance", "state-faults", "testbed"];
+const DEVELOPMENT: [&str; 6] =
+    ["loadgen", "otlp-conformance", "state-bench", "state-conformance", "state-faults", "testbed"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
