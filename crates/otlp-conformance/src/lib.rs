@@ -1,11 +1,15 @@
-//! The rules of OTLP as named cases on the real binaries, over real sockets.
+//! The rules of OTLP as named cases on the real binaries, over real sockets; and the exporters that
+//! people use, sending to the same binaries.
 //!
 //! Every rule is a row of [the conformance page](../../../docs/conformance.md): its id begins the
 //! name of its case. What is sent and what comes back is looked at as it is on the wire.
 
+mod clients;
 mod doors;
 mod grpc;
 mod http1;
+mod nginx;
+mod relay;
 #[expect(clippy::unwrap_used, reason = "the rows are tests")]
 mod rows;
 mod scripted;
@@ -23,7 +27,7 @@ pub use doors::Doors;
 /// One thing that must hold, on processes that are running.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
-    /// The rule, `g5a_an_oversize_message_is_not_retryable`.
+    /// The rule, `g5a_an_oversize_message_is_not_retryable`, or the client, `python-grpc-gzip`.
     pub name: &'static str,
     run: fn(Arc<Doors>) -> LocalBoxFuture<'static, ()>,
 }
@@ -57,6 +61,12 @@ impl Case {
 #[must_use]
 pub fn rows() -> Vec<Case> {
     rows::all()
+}
+
+/// Every client and balancer that is tried.
+#[must_use]
+pub fn clients() -> Vec<Case> {
+    clients::all()
 }
 
 /// Runs cases as the test runner's arguments say, and prints its summary.

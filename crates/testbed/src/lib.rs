@@ -26,5 +26,5 @@ pub use local::{LocalCluster, Shape};
 pub use process::Process;
 pub use redis::{RedisCluster, RedisServer, Topology};
 pub use running::{Backend, Running};
-pub use service::Settings;
+pub use service::{Settings, find_binary};
 pub use wait::eventually;

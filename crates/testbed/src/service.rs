@@ -89,7 +89,10 @@ pub(crate) async fn get(url: &str) -> anyhow::Result<(u16, String)> {
 }
 
 /// Finds a binary of the workspace: beside this program, or above it for a test in `deps`.
-fn find_binary(name: &str) -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// When it is in neither place; says how to build it.
+pub fn find_binary(name: &str) -> anyhow::Result<PathBuf> {
     let directories = match env::var_os(BINARIES_VARIABLE) {
         Some(directory) => vec![PathBuf::from(directory)],
         None => {
