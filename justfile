@@ -55,6 +55,10 @@ test-faults *arguments:
     @cargo build --release --package state-faults --locked
     @{{target}}/release/state-faults "$@"
 
+# Send what every rule of OTLP is about, and what real clients send, to both doors
+conformance: build
+    @{{target}}/release/otlp-conformance
+
 # Break the state in ways that lose data, and demand that a test notices each
 test-mutations *arguments:
     @cargo run --quiet --package state-faults --bin test-mutations --locked -- "$@"
