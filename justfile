@@ -50,6 +50,11 @@ bench-state *arguments:
     @cargo build --release --package state-bench --locked
     @{{target}}/release/state-bench "$@"
 
+# Measure what it costs to get telemetry in (`just bench-doors --help`)
+bench-doors *arguments:
+    @cargo build --release --package door-bench --package engine --package ingest-gateway --locked
+    @{{target}}/release/door-bench "$@"
+
 # Try every fault on real Redis servers, under load (`just test-faults --help`; `--quick` takes 3 minutes)
 test-faults *arguments:
     @cargo build --release --package state-faults --locked

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nix::sys::resource::{UsageWho, getrusage};
+use bench_kit::cpu;
 use testbed::redis::RedisNode;
 use tokio::time::Instant;
 
@@ -44,12 +44,12 @@ pub(crate) struct Meter<'a> {
 impl<'a> Meter<'a> {
     pub(crate) async fn start(deployed: &'a Deployed) -> anyhow::Result<Self> {
         let mut before = servers(deployed).await?;
-        before.client = client()?;
+        before.client = cpu::of_this_process()?;
         Ok(Self { deployed, before, begin: Instant::now() })
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<Cost> {
-        let (wall, client) = (self.begin.elapsed(), client()?);
+        let (wall, client) = (self.begin.elapsed(), cpu::of_this_process()?);
         let after = servers(self.deployed).await?;
         Ok(Cost {
             wall,
@@ -88,12 +88,4 @@ pub(crate) fn field(info: &str, name: &str) -> anyhow::Result<f64> {
     let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let value = value.with_context(|| format!("INFO of Redis has no {name}"))?;
     value.trim().parse().with_context(|| format!("INFO of Redis has {name}:{value}"))
-}
-
-/// CPU of this process until now.
-pub(crate) fn client() -> anyhow::Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).context("failed to read the CPU time of this process")?;
-    let times = [usage.user_time(), usage.system_time()];
-    let micros = times.iter().map(|time| time.tv_sec() * 1_000_000 + time.tv_usec());
-    Ok(micros.map(|micros| Duration::from_micros(micros as u64)).sum())
 }

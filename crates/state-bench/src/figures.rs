@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bench_kit::statistics::{median, micros, quantile};
 use serde::Serialize;
 
 use crate::cost::Cost;
@@ -54,7 +55,7 @@ impl Figures {
         let p99s: Option<Vec<f64>> = each.iter().map(|figures| figures.p99_us).collect();
         Self {
             p50_us: median(|figures| figures.p50_us),
-            p99_us: p99s.map(self::median),
+            p99_us: p99s.map(bench_kit::statistics::median),
             client_us: median(|figures| figures.client_us),
             primaries_us: median(|figures| figures.primaries_us),
             replicas_us: median(|figures| figures.replicas_us),
@@ -85,25 +86,6 @@ impl Figures {
             per_second: units / cost.wall.as_secs_f64(),
             commands: cost.commands as f64 / units,
         }
-    }
-}
-
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
-}
-
-fn quantile(sorted: &[Duration], share: f64) -> f64 {
-    let place = (sorted.len() as f64 * share) as usize;
-    sorted.get(place.min(sorted.len().saturating_sub(1))).copied().map_or(0.0, micros)
-}
-
-/// The middle one; of an even number the mean of the two in the middle.
-pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_unstable_by(f64::total_cmp);
-    match figures.len() {
-        0 => 0.0,
-        count if count % 2 == 1 => figures[count / 2],
-        count => f64::midpoint(figures[count / 2 - 1], figures[count / 2]),
     }
 }
 

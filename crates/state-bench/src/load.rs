@@ -3,14 +3,12 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::ensure;
+use bench_kit::traffic::{Shape, Traffic};
 use parking_lot::Mutex;
 use state_core::{Append, CorrelationEntry, CorrelationKey, Outcome, StateManager, Tenant};
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::{
-    batch::{Piece, split, split_apart},
-    traffic::{Shape, Traffic},
-};
+use crate::batch::{Piece, split, split_apart};
 
 /// Requests on their way at once.
 pub(crate) const AT_ONCE: usize = 16;

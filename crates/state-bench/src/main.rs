@@ -5,15 +5,12 @@ mod cost;
 mod deployment;
 mod figures;
 mod load;
-mod machine;
 mod recorded;
 mod report;
 mod row;
 mod scale;
 mod series;
 mod sweep;
-mod text;
-mod traffic;
 
 use std::{
     io::{self, Write as _},

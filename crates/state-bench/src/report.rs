@@ -2,16 +2,18 @@
 
 use std::fmt::Write as _;
 
+use bench_kit::{
+    machine::Machine,
+    text::{duration, rate},
+};
 use serde::Serialize;
 
 use crate::{
     deployment::Deployment,
     figures::Figures,
-    machine::Machine,
     row::{Basis, Row},
     scale::Scale,
     series::Series,
-    text::{duration, rate},
 };
 
 /// All that a run found.
@@ -104,7 +106,7 @@ impl Report {
         let failed = failed.map(|measured| format!("{}/{}", measured.backend.name(), measured.row));
         let failed = failed.chain(sweeps.iter().flat_map(Series::failed));
         let failed = failed.chain(errors.iter().map(|failure| failure.name.clone())).collect();
-        Self { machine: Machine::ask(), quick, rows, sweeps, errors, failed }
+        Self { machine: Machine::ask().with_redis(), quick, rows, sweeps, errors, failed }
     }
 
     /// A table for each deployment and each sweep.

@@ -7,6 +7,7 @@ mod list;
 
 use std::sync::Arc;
 
+use bench_kit::{text::thousands, traffic::Shape};
 use serde::Serialize;
 
 use crate::{
@@ -14,8 +15,6 @@ use crate::{
     figures::Figures,
     load::Pools,
     scale::Scale,
-    text::thousands,
-    traffic::Shape,
 };
 
 /// What is measured.

@@ -1,8 +1,7 @@
 //! A figure as it changes with a setting: what a sweep finds.
 
+use bench_kit::text::significant;
 use serde::{Serialize, Serializer};
-
-use crate::text::significant;
 
 /// What a sweep found.
 #[derive(Debug, Serialize)]

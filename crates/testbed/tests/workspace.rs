@@ -21,8 +21,16 @@ const LEVELS: [(&str, u32); 9] = [
 ];
 
 /// Crates for tests and for sizing: nothing that ships depends on them.
-const DEVELOPMENT: [&str; 6] =
-    ["loadgen", "otlp-conformance", "state-bench", "state-conformance", "state-faults", "testbed"];
+const DEVELOPMENT: [&str; 8] = [
+    "bench-kit",
+    "door-bench",
+    "loadgen",
+    "otlp-conformance",
+    "state-bench",
+    "state-conformance",
+    "state-faults",
+    "testbed",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bench_kit::traffic::Shape;
 use state_core::StateManager;
 
 use super::Bench;
@@ -11,7 +12,6 @@ use crate::{
     figures::Sample,
     load::{self, AT_ONCE, Batch},
     scale::Scale,
-    traffic::Shape,
 };
 
 pub(super) async fn append(bench: &Bench, shape: Shape) -> anyhow::Result<Vec<Sample>> {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::ensure;
+use bench_kit::traffic::Shape;
 use chrono::{DateTime, Utc};
 use state_core::{CorrelationEntry, CorrelationKey};
 use tokio::time::Instant;
@@ -12,7 +13,6 @@ use crate::{
     cost::Meter,
     figures::Sample,
     load::{self, AT_ONCE, Pools},
-    traffic::Shape,
 };
 
 /// What is removed by a clean-up, and what stays.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::ensure;
+use bench_kit::traffic::Shape;
 use state_core::{EventId, Finished, Settings, StateManager};
 use tokio::time::{Instant, sleep};
 
@@ -12,7 +13,6 @@ use crate::{
     deployment::Deployed,
     figures::Sample,
     load::{self, AT_ONCE},
-    traffic::Shape,
 };
 
 /// Correlations that are claimed, or events that are read, with one call.

@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::ensure;
+use bench_kit::traffic::Shape;
 use chrono::Utc;
 use state_core::{RangeQuery, StateManager};
 use tokio::time::Instant;
 
 use super::Bench;
-use crate::{cost::Meter, figures::Sample, load, traffic::Shape};
+use crate::{cost::Meter, figures::Sample, load};
 
 /// Correlations on a page.
 const PAGE: usize = 100;

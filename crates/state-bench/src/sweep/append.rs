@@ -2,18 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bench_kit::{statistics::median, text::thousands, traffic::Shape};
 use state_core::{Settings, StateManager};
 use state_redis::Config;
 
 use crate::{
     cost::Meter,
     deployment::Deployed,
-    figures::{Figures, Sample, median},
+    figures::{Figures, Sample},
     load::{self, AT_ONCE, Batch},
     row::{Bench, append::repetition},
     series::{Point, Series},
-    text::thousands,
-    traffic::Shape,
 };
 
 /// Appends of one trace, one after the other.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bench_kit::traffic::Shape;
 use state_core::Outcome;
 
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     recorded,
     row::Bench,
     series::{Point, Series},
-    traffic::Shape,
 };
 
 /// Most bytes in Redis for a byte of OTLP.

@@ -3,15 +3,13 @@
 use std::{io, path::Path, time::Duration};
 
 use anyhow::ensure;
+use bench_kit::{cpu, statistics::median, traffic::Shape};
 
 use crate::{
-    cost::client,
-    figures::median,
     load::Batch,
     recorded,
     row::Bench,
     series::{Point, Series},
-    traffic::Shape,
 };
 
 /// Bytes that each compressor works through in a repetition.
@@ -103,15 +101,15 @@ fn point(
     }
     let (mut ways, mut backs) = (Vec::new(), Vec::new());
     for _ in 0..repetitions {
-        let begin = client()?;
+        let begin = cpu::of_this_process()?;
         for plain in (0..rounds).flat_map(|_| plains) {
             std::hint::black_box(compress(plain)?);
         }
-        let middle = client()?;
+        let middle = cpu::of_this_process()?;
         for packed in (0..rounds).flat_map(|_| &packed) {
             std::hint::black_box(decompress(packed)?);
         }
-        let end = client()?;
+        let end = cpu::of_this_process()?;
         ways.push(nanos(middle.saturating_sub(begin)));
         backs.push(nanos(end.saturating_sub(middle)));
     }

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use anyhow::ensure;
+use bench_kit::traffic::Shape;
 use bytes::Bytes;
 use fred::{
     prelude::{Builder, Client, ClientLike as _, Config, Value},
@@ -24,7 +25,6 @@ use crate::{
     row::Bench,
     series::{Point, Series},
     sweep::append::point,
-    traffic::Shape,
 };
 
 const BUCKETS: u64 = 64;

@@ -40,40 +40,44 @@ const AGENTS: [&str; 4] =
 
 /// How the spans of traces lie in requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Shape {
+pub struct Shape {
     /// Traces in a request.
-    pub(crate) traces: usize,
+    pub traces: usize,
     /// Spans of each trace in a request.
-    pub(crate) spans: usize,
+    pub spans: usize,
     /// Requests over which each trace is scattered, each from another service.
-    pub(crate) requests: usize,
+    pub requests: usize,
 }
 
 impl Shape {
     /// Requests of 1,000 spans, each trace whole.
-    pub(crate) const TOGETHER: Self = Self { traces: 100, spans: 10, requests: 1 };
+    pub const TOGETHER: Self = Self { traces: 100, spans: 10, requests: 1 };
     /// Requests of 1,000 spans, each trace of ten spans over five of them.
-    pub(crate) const SCATTERED: Self = Self { traces: 500, spans: 2, requests: 5 };
+    pub const SCATTERED: Self = Self { traces: 500, spans: 2, requests: 5 };
+    /// Requests of 1,000 spans, each trace whole: the large ones of a Collector.
+    pub const LARGE: Self = Self::TOGETHER;
+    /// Requests of 20 spans, each trace whole: the small ones of an SDK.
+    pub const SMALL: Self = Self { traces: 2, spans: 10, requests: 1 };
     /// A request of one trace of ten spans.
-    pub(crate) const ALONE: Self = Self { traces: 1, spans: 10, requests: 1 };
+    pub const ALONE: Self = Self { traces: 1, spans: 10, requests: 1 };
     /// A request of many traces of one span.
-    pub(crate) const SINGLE: Self = Self { traces: 1_000, spans: 1, requests: 1 };
+    pub const SINGLE: Self = Self { traces: 1_000, spans: 1, requests: 1 };
 }
 
 /// Makes requests; the same seed makes the same ones.
 #[derive(Debug)]
-pub(crate) struct Traffic {
+pub struct Traffic {
     random: StdRng,
     now_unix_nano: u64,
 }
 
 impl Traffic {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self { random: StdRng::seed_from_u64(seed), now_unix_nano: START_UNIX_NANO }
     }
 
     /// The requests over which some traces are scattered.
-    pub(crate) fn group(&mut self, shape: Shape) -> Vec<TracesData> {
+    pub fn group(&mut self, shape: Shape) -> Vec<TracesData> {
         let first = self.random.random_range(0..SERVICES.len());
         let traces: Vec<Trace> = (0..shape.traces).map(|_| self.trace()).collect();
         (0..shape.requests)

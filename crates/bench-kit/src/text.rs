@@ -1,7 +1,7 @@
 //! Figures as people read them.
 
 /// Microseconds in the unit that suits them.
-pub(crate) fn duration(us: f64) -> String {
+pub fn duration(us: f64) -> String {
     match us {
         0.0 => "0".into(),
         us if us < 1.0 => format!("{:.0} ns", us * 1_000.0),
@@ -12,7 +12,7 @@ pub(crate) fn duration(us: f64) -> String {
 }
 
 /// Units in a second.
-pub(crate) fn rate(per_second: f64) -> String {
+pub fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate < 1_000.0 => format!("{rate:.0}"),
         rate if rate < 1e6 => format!("{:.0} k", rate / 1e3),
@@ -21,7 +21,7 @@ pub(crate) fn rate(per_second: f64) -> String {
 }
 
 /// Three significant digits.
-pub(crate) fn significant(figure: f64) -> String {
+pub fn significant(figure: f64) -> String {
     match figure.abs() {
         0.0 => "0".into(),
         size if size < 0.1 => format!("{figure:.4}"),
@@ -33,7 +33,7 @@ pub(crate) fn significant(figure: f64) -> String {
 }
 
 /// A number with commas.
-pub(crate) fn thousands(number: usize) -> String {
+pub fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -1,0 +1,78 @@
+//! One figure of a row, and the mark that it may have to meet.
+
+use bench_kit::text::{duration, rate, thousands};
+use serde::Serialize;
+
+/// A median over repetitions.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) unit: Unit,
+    pub(crate) value: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mark: Option<Mark>,
+}
+
+/// What the value counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    Microseconds,
+    Times,
+    PerSecond,
+    Count,
+}
+
+/// What the value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mark {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Figure {
+    pub(crate) fn new(name: &'static str, unit: Unit, value: f64) -> Self {
+        Self { name, unit, value, mark: None }
+    }
+
+    pub(crate) fn with_mark(self, mark: Mark) -> Self {
+        Self { mark: Some(mark), ..self }
+    }
+
+    /// Whether it meets its mark; `None` without one.
+    pub(crate) fn is_met(&self) -> Option<bool> {
+        self.mark.map(|mark| match mark {
+            Mark::AtMost(most) => self.value <= most,
+            Mark::AtLeast(least) => self.value >= least,
+        })
+    }
+}
+
+impl Unit {
+    /// A value as people read it.
+    pub(crate) fn describe(self, value: f64) -> String {
+        match self {
+            Self::Microseconds if value < 0.0 => format!("−{}", duration(-value)),
+            Self::Microseconds => duration(value),
+            Self::Times => format!("{value:.1} ×"),
+            Self::PerSecond => rate(value),
+            Self::Count => thousands(value as usize),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_a_limit_from_above_or_from_below() {
+        let figure = |value, mark| Figure::new("probe", Unit::Times, value).with_mark(mark).is_met();
+        assert_eq!(figure(2.0, Mark::AtMost(2.0)), Some(true));
+        assert_eq!(figure(2.1, Mark::AtMost(2.0)), Some(false));
+        assert_eq!(figure(5.0, Mark::AtLeast(5.0)), Some(true));
+        assert_eq!(figure(4.9, Mark::AtLeast(5.0)), Some(false));
+        assert_eq!(Figure::new("probe", Unit::Times, 1.0).is_met(), None);
+    }
+}
