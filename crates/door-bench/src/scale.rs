@@ -18,7 +18,7 @@ pub(crate) struct Scale {
 impl Scale {
     pub(crate) const FULL: Self = Self {
         repetitions: 5,
-        passes: 20,
+        passes: 100,
         spans: 400_000,
         spans_in_small_requests: 100_000,
         single_requests: 1_500,
@@ -26,7 +26,7 @@ impl Scale {
 
     pub(crate) const QUICK: Self = Self {
         repetitions: 1,
-        passes: 10,
+        passes: 50,
         spans: 200_000,
         spans_in_small_requests: 60_000,
         single_requests: 1_000,

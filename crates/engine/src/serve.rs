@@ -41,6 +41,9 @@ const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// Window of a connection, over all its streams.
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
+/// A request of a thousand spans comes in a few frames instead of dozens.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
+
 type Traces = TraceServiceServer<Receiver>;
 type Logs = LogsServiceServer<Receiver>;
 type Correlations = CorrelationServiceServer<Query>;
@@ -79,6 +82,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
         .http2_keepalive_interval(Some(KEEPALIVE))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
         .layer(DoorLayer { guard, admission: Admission::new(&config.grpc.limits, DOOR) })
         .layer(OversizeLayer)
         .add_routes(routes.routes())

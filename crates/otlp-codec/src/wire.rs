@@ -107,7 +107,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next field, or `None` at the end of the message.
-    #[inline]
+    // Inlined into every loop over fields, which then keeps of a field only what it looks at.
+    #[inline(always)]
     pub(crate) fn field(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
         let start = self.position;
         if start == self.slice.bytes.len() {
@@ -136,7 +137,7 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn key(&mut self) -> Result<(u32, u8), DecodeError> {
         let start = self.position;
         let key = self.varint()?;
@@ -146,7 +147,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, DecodeError> {
         match self.slice.bytes.get(self.position) {
             Some(&byte) if byte < 0x80 => {
@@ -174,7 +175,7 @@ impl<'a> Reader<'a> {
         Err(self.error(start, if ended { Problem::Truncated } else { Problem::VarintTooLong }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn length_delimited(&mut self) -> Result<Slice<'a>, DecodeError> {
         let start = self.position;
         let length = self.varint()?;
@@ -188,7 +189,7 @@ impl<'a> Reader<'a> {
         Ok(Slice { bytes, offset })
     }
 
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         match self.slice.bytes[self.position..].first_chunk() {
             Some(array) => {
@@ -202,6 +203,7 @@ impl<'a> Reader<'a> {
     /// Skips to the end of the group `number`, which has just been opened.
     ///
     /// Protobuf deprecated groups long ago; a balanced one is still a valid unknown field.
+    #[cold]
     fn skip_group(&mut self, number: u32) -> Result<(), DecodeError> {
         let mut open = vec![number];
         while let Some(&innermost) = open.last() {

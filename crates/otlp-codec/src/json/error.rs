@@ -1,5 +1,7 @@
 //! What can be wrong with an OTLP/JSON text, and where.
 
+use std::str::Utf8Error;
+
 use crate::text::bounded;
 
 /// A JSON text that is not the OTLP message it was read as.
@@ -26,6 +28,15 @@ impl JsonError {
             column,
             problem: bounded(problem.strip_suffix(&place).unwrap_or(&problem).as_bytes()),
         }
+    }
+
+    /// RFC 8259 knows JSON in UTF-8 only.
+    pub(super) fn not_utf8(json: &[u8], error: &Utf8Error) -> Self {
+        let before = &json[..error.valid_up_to()];
+        let newlines = before.iter().filter(|&&byte| byte == b'\n').count();
+        let line = before.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+        let problem = "it is not UTF-8".to_owned();
+        Self { path: "the text".to_owned(), line: newlines + 1, column: line.len() + 1, problem }
     }
 
     /// Returns the line of the text, from 1, or 0 when there is none.

@@ -18,8 +18,10 @@ use crate::wire::{write_key, write_varint};
 const PATH_STEPS_MAX: usize = 32;
 
 pub(super) fn parse(schema: &'static Schema, json: &[u8]) -> Result<Vec<u8>, JsonError> {
-    let mut output = Output::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    // Checked once as a whole, which is much faster than string by string.
+    let text = str::from_utf8(json).map_err(|error| JsonError::not_utf8(json, &error))?;
+    let mut output = Output { bytes: Vec::with_capacity(json.len() / 2), ..Output::default() };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let object = Object { schema, output: &mut output };
     match deserializer.deserialize_map(object).and_then(|()| deserializer.end()) {
         Ok(()) => Ok(output.bytes),
@@ -52,17 +54,17 @@ impl Output {
     /// Brings the fields of the message that began at `start` into ascending order, and takes out
     /// what a later field has replaced.
     fn finish_message(&mut self, start: usize, first_piece: usize) {
-        let mut pieces = self.pieces.split_off(first_piece);
+        let pieces = &mut self.pieces[first_piece..];
         let ascending = pieces.is_sorted_by_key(|piece| piece.field.number);
         let length: usize = pieces.iter().map(|piece| piece.range.len()).sum();
-        if ascending && start + length == self.bytes.len() {
-            return;
+        if !ascending || start + length != self.bytes.len() {
+            pieces.sort_by_key(|piece| piece.field.number);
+            let body = self.bytes.split_off(start);
+            for Piece { range, .. } in pieces {
+                self.bytes.extend_from_slice(&body[range.start - start..range.end - start]);
+            }
         }
-        pieces.sort_by_key(|piece| piece.field.number);
-        let body = self.bytes.split_off(start);
-        for Piece { range, .. } in pieces {
-            self.bytes.extend_from_slice(&body[range.start - start..range.end - start]);
-        }
+        self.pieces.truncate(first_piece);
     }
 
     fn path(&self, schema: &Schema) -> String {
@@ -206,7 +208,7 @@ struct Element<'o> {
 }
 
 impl Element<'_> {
-    fn write<E: Error>(self, scalar: Option<Scalar>, unexpected: Unexpected<'_>) -> Result<(), E> {
+    fn write<E: Error>(self, scalar: Option<Scalar<'_>>, unexpected: Unexpected<'_>) -> Result<(), E> {
         let scalar = scalar.ok_or_else(|| E::invalid_value(unexpected, &self))?;
         if self.field.cardinality != Cardinality::Single || !scalar.is_default() {
             scalar.write(self.field.number, &mut self.output.bytes);
@@ -220,9 +222,10 @@ impl Element<'_> {
         let start = self.output.bytes.len();
         body(self.output)?;
         let bytes = &mut self.output.bytes;
-        let mut length = Vec::with_capacity(10);
-        write_varint((bytes.len() - start) as u64, &mut length);
-        bytes.splice(start..start, length);
+        let end = bytes.len();
+        write_varint((end - start) as u64, bytes);
+        let length = bytes.len() - end;
+        bytes[start..].rotate_right(length);
         Ok(())
     }
 }

@@ -104,7 +104,11 @@ impl Printer {
 }
 
 /// Returns the last occurrence of a singular field, or `None` when it is unset.
-fn last_scalar(schema: &Schema, field: &Field, pieces: &[Slice<'_>]) -> Result<Option<Scalar>, DecodeError> {
+fn last_scalar<'a>(
+    schema: &Schema,
+    field: &Field,
+    pieces: &[Slice<'a>],
+) -> Result<Option<Scalar<'a>>, DecodeError> {
     let mut last = None;
     for_each_field(schema, pieces, |occurrence| {
         if occurrence.number == field.number {

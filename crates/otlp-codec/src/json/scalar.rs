@@ -1,5 +1,7 @@
 //! Single values: JSON's forms of them and protobuf's.
 
+use std::borrow::Cow;
+
 use base64::{
     Engine as _,
     alphabet::{STANDARD, URL_SAFE},
@@ -20,14 +22,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
 
 /// A value in one of the shapes of the wire format.
-pub(super) enum Scalar {
+pub(super) enum Scalar<'a> {
     Varint(u64),
     Fixed32(u32),
     Fixed64(u64),
-    Bytes(Vec<u8>),
+    Bytes(Cow<'a, [u8]>),
 }
 
-impl Scalar {
+impl Scalar<'_> {
     /// Whether it is what an absent field means.
     pub(super) fn is_default(&self) -> bool {
         match self {
@@ -57,16 +59,16 @@ impl Scalar {
 }
 
 /// Reads a JSON string as a value of `kind`, or returns `None` when it is none.
-pub(super) fn from_text(kind: Kind, text: &str) -> Option<Scalar> {
+pub(super) fn from_text(kind: Kind, text: &str) -> Option<Scalar<'_>> {
     match kind {
-        Kind::String => Some(Scalar::Bytes(text.as_bytes().to_vec())),
+        Kind::String => Some(Scalar::Bytes(text.as_bytes().into())),
         Kind::Bytes => {
             let engine = if text.contains(['-', '_']) { BASE64_URL } else { BASE64 };
-            engine.decode(text).ok().map(Scalar::Bytes)
+            engine.decode(text).ok().map(|bytes| Scalar::Bytes(bytes.into()))
         }
         Kind::Id(length) => match text.len() {
-            0 => Some(Scalar::Bytes(Vec::new())),
-            digits if digits == 2 * length => from_hex(text).map(Scalar::Bytes),
+            0 => Some(Scalar::Bytes(Cow::default())),
+            digits if digits == 2 * length => from_hex(text).map(|bytes| Scalar::Bytes(bytes.into())),
             _ => None,
         },
         Kind::Enum(values) => {
@@ -78,19 +80,19 @@ pub(super) fn from_text(kind: Kind, text: &str) -> Option<Scalar> {
                 "NaN" => f64::NAN,
                 "Infinity" => f64::INFINITY,
                 "-Infinity" => f64::NEG_INFINITY,
-                _ => return from_number(kind, &text.parse().ok()?),
+                _ => return from_number(kind, &number(text)?),
             };
             Some(Scalar::Fixed64(value.to_bits()))
         }
         Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Fixed32 | Kind::Fixed64 => {
-            from_number(kind, &text.parse().ok()?)
+            from_number(kind, &number(text)?)
         }
         Kind::Bool | Kind::Message(_) => None,
     }
 }
 
 /// Reads a JSON number as a value of `kind`, or returns `None` when it does not fit.
-pub(super) fn from_number(kind: Kind, number: &Number) -> Option<Scalar> {
+pub(super) fn from_number(kind: Kind, number: &Number) -> Option<Scalar<'static>> {
     if let Kind::Double = kind {
         return number.as_f64().map(|value| Scalar::Fixed64(value.to_bits()));
     }
@@ -124,7 +126,7 @@ pub(super) fn expectation(kind: Kind) -> String {
 }
 
 /// Reads a field as a value of `kind`, which is not a message.
-pub(super) fn from_field(field: &Field<'_>, kind: Kind) -> Result<Scalar, DecodeError> {
+pub(super) fn from_field<'a>(field: &Field<'a>, kind: Kind) -> Result<Scalar<'a>, DecodeError> {
     Ok(match kind {
         Kind::Bool => Scalar::Varint(u64::from(field.varint()? != 0)),
         // A 32-bit number is the lower half of what the varint holds.
@@ -134,13 +136,13 @@ pub(super) fn from_field(field: &Field<'_>, kind: Kind) -> Result<Scalar, Decode
         Kind::Fixed32 => Scalar::Fixed32(field.fixed32()?),
         Kind::Fixed64 | Kind::Double => Scalar::Fixed64(field.fixed64()?),
         Kind::String | Kind::Bytes | Kind::Id(_) | Kind::Message(_) => {
-            Scalar::Bytes(field.bytes()?.bytes.to_vec())
+            Scalar::Bytes(field.bytes()?.bytes.into())
         }
     })
 }
 
 /// Prints a value of `kind` as JSON.
-pub(super) fn print(kind: Kind, scalar: &Scalar, output: &mut Vec<u8>) {
+pub(super) fn print(kind: Kind, scalar: &Scalar<'_>, output: &mut Vec<u8>) {
     match scalar {
         Scalar::Varint(value) => match kind {
             Kind::Bool => print_display(*value != 0, output),
@@ -174,7 +176,7 @@ fn print_display(value: impl std::fmt::Display, output: &mut Vec<u8>) {
 }
 
 /// A signed number, sign-extended to 64 bits as protobuf writes it.
-fn varint(value: i64) -> Scalar {
+fn varint(value: i64) -> Scalar<'static> {
     Scalar::Varint(value.cast_unsigned())
 }
 
@@ -187,7 +189,33 @@ fn integer(number: &Number) -> Option<i128> {
     (float.fract() == 0.0).then_some(float as i128)
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let nibble = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
-    text.as_bytes().chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
+/// A number written as a string. Times are: nearly all are plain digits, which need no JSON reader.
+fn number(text: &str) -> Option<Number> {
+    let plain = match text.as_bytes() {
+        // JSON allows neither a plus sign nor leading zeros.
+        [b'1'..=b'9', ..] => text.parse::<u64>().ok(),
+        _ => None,
+    };
+    plain.map(Number::from).or_else(|| text.parse().ok())
 }
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let nibble = |digit: u8| NIBBLES[usize::from(digit)];
+    let byte = |pair: &[u8]| {
+        let (high, low) = (nibble(pair[0]), nibble(pair[1]));
+        ((high | low) <= 0xf).then_some(high << 4 | low)
+    };
+    text.as_bytes().chunks_exact(2).map(byte).collect()
+}
+
+/// The value of each hexadecimal digit, 0xff for any other byte.
+const NIBBLES: [u8; 256] = {
+    let mut values = [0xff; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        values[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};

@@ -52,6 +52,13 @@ const TRACE_ID: [u8; 16] =
     [0x5b, 0x8e, 0xff, 0xf7, 0x98, 3, 0x81, 3, 0xd2, 0x69, 0xb6, 0x33, 0x81, 0x3f, 0xc6, 0x0c];
 
 #[test]
+fn a_text_that_is_not_utf8_is_an_error_with_its_place() {
+    let error = to_protobuf(Message::TracesData, b"{\n\"unknown\":\"\xff\"}").unwrap_err();
+    assert_eq!((error.line(), error.column()), (2, 12), "{error}");
+    assert!(error.to_string().contains("not UTF-8"), "{error}");
+}
+
+#[test]
 fn j1_ids_are_hexadecimal_in_either_case_and_printed_in_lower_case() {
     for id in ["5B8EFFF798038103D269B633813FC60C", "5b8efff798038103d269b633813fc60c"] {
         assert_eq!(span(&format!(r#""traceId":"{id}""#)).trace_id, TRACE_ID);

@@ -13,6 +13,8 @@ use super::{PARTS_BYTES_MAX, Part, Subject};
 
 /// Memory of an item beside its bytes: its entry here, its identity and its place in the index.
 const ITEM_BYTES: usize = 128;
+/// Items for which a part has room from the beginning.
+const ITEMS_EXPECTED: usize = 8;
 /// Memory of a part, and of a resource in a part, beside the heads: facts, names and buffers.
 const GROUP_BYTES: usize = 512;
 
@@ -122,7 +124,7 @@ impl<'a> Parts<'a> {
         if self.latest == self.drafts.len() {
             self.drafts.push(Draft {
                 subject,
-                items: Vec::new(),
+                items: Vec::with_capacity(ITEMS_EXPECTED),
                 identities: Vec::new(),
                 facts: Facts::default(),
             });
