@@ -68,6 +68,10 @@ conformance: build
 test-mutations *arguments:
     @cargo run --quiet --package state-faults --bin test-mutations --locked -- "$@"
 
+# Throw mutated inputs at everything that parses what comes from outside (`just fuzz --help`)
+fuzz *arguments:
+    @cargo run --quiet --package door-fuzz --locked -- "$@"
+
 # Everything that must hold before a change is merged
 test: fmt clippy doc unit
 

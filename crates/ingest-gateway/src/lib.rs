@@ -18,4 +18,5 @@ mod status;
 
 pub use config::{EngineTlsConfig, EngineUrl, EnginesConfig, GatewayConfig, HttpConfig};
 pub use metrics::METRICS;
+pub use receive::{Coding, CodingError};
 pub use server::serve;

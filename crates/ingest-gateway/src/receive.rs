@@ -1,6 +1,7 @@
 //! OTLP/HTTP: takes export requests and hands them to an engine.
 
 mod body;
+mod coding;
 mod media;
 mod refusal;
 
@@ -23,6 +24,8 @@ use tonic::{Code, Status};
 use crate::{blocking, engines::Engines, metrics::Observation, server::Gateway};
 use media::Media;
 use refusal::Refusal;
+
+pub use coding::{Coding, CodingError};
 
 /// What is received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,9 +21,10 @@ const LEVELS: [(&str, u32); 9] = [
 ];
 
 /// Crates for tests and for sizing: nothing that ships depends on them.
-const DEVELOPMENT: [&str; 8] = [
+const DEVELOPMENT: [&str; 9] = [
     "bench-kit",
     "door-bench",
+    "door-fuzz",
     "loadgen",
     "otlp-conformance",
     "state-bench",

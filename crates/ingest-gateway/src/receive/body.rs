@@ -1,7 +1,5 @@
 //! The body of an export request: read and decompressed, both within the same limit.
 
-use std::io::{self, Read};
-
 use access::Overload;
 use axum::{
     body::Body,
@@ -12,16 +10,15 @@ use axum::{
     },
 };
 use bytes::Bytes;
-use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
-use super::refusal::Refusal;
+use super::{
+    coding::{Coding, CodingError},
+    refusal::Refusal,
+};
 use crate::{blocking, door};
-
-/// RFC 9659: a zstd decoder of HTTP content supports windows of 8 MiB, and need not more.
-const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 /// Reads the body, decompressed.
 ///
@@ -30,7 +27,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// or not what the body holds; 503 when the body is not complete before `deadline`.
 pub(super) async fn read(request: Request, limit: usize, deadline: Instant) -> Result<Bytes, Refusal> {
     let (head, body) = request.into_parts();
-    let coding = Coding::of(&head.headers)?;
+    let coding = coding_of(&head.headers)?;
     let reading = collect(body, &head.headers, limit);
     let body = timeout_at(deadline, reading).await.unwrap_or_else(|_elapsed| {
         let status = Status::deadline_exceeded("the body was not complete in time");
@@ -38,7 +35,7 @@ pub(super) async fn read(request: Request, limit: usize, deadline: Instant) -> R
     })?;
     match coding {
         None => Ok(body),
-        Some(coding) => blocking::run(body.len(), move || coding.decompress(&body, limit)).await,
+        Some(coding) => blocking::run(body.len(), move || decompress(coding, &body, limit)).await,
     }
 }
 
@@ -115,101 +112,23 @@ impl Chunks {
     }
 }
 
-/// How a body is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    Gzip,
-    Deflate,
-    Zstd,
-}
-
-impl Coding {
-    /// `None` when the body is not compressed.
-    fn of(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
-        let given = headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
-        match given.unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-            "" | "identity" | "none" => Ok(None),
-            "gzip" | "x-gzip" => Ok(Some(Self::Gzip)),
-            "deflate" | "zlib" => Ok(Some(Self::Deflate)),
-            "zstd" => Ok(Some(Self::Zstd)),
-            other => Err(Refusal::bad_request(format!(
-                "unsupported Content-Encoding: {other}; supported: gzip, zstd, deflate"
-            ))),
-        }
-    }
-
-    fn decompress(self, compressed: &[u8], limit: usize) -> Result<Bytes, Refusal> {
-        let mut plain = Vec::new();
-        // One byte more than allowed tells "too large" from "just fits".
-        let limited = limit as u64 + 1;
-        let result = match self {
-            Self::Gzip => MultiGzDecoder::new(compressed).take(limited).read_to_end(&mut plain),
-            Self::Deflate => ZlibDecoder::new(compressed).take(limited).read_to_end(&mut plain),
-            Self::Zstd => zstd_decoder(compressed).and_then(|it| it.take(limited).read_to_end(&mut plain)),
-        };
-        match result {
-            Ok(_) if plain.len() > limit => Err(Refusal::too_large(limit)),
-            Ok(_) => Ok(Bytes::from(plain)),
-            Err(error) => {
-                Err(Refusal::bad_request(format!("failed to decompress the body as {self:?}: {error}")))
-            }
-        }
+/// `None` when the body is not compressed.
+fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
+    let given = headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
+    match given.unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "" | "identity" | "none" => Ok(None),
+        name => Coding::named(name).map(Some).ok_or_else(|| {
+            let message = format!("unsupported Content-Encoding: {name}; supported: gzip, zstd, deflate");
+            Refusal::bad_request(message)
+        }),
     }
 }
 
-fn zstd_decoder(compressed: &[u8]) -> io::Result<impl Read> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed)?;
-    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-    Ok(decoder)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use flate2::{
-        Compression,
-        write::{GzEncoder, ZlibEncoder},
-    };
-
-    use super::*;
-
-    fn compress(coding: Coding, plain: &[u8]) -> Vec<u8> {
-        match coding {
-            Coding::Gzip => {
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-                encoder.write_all(plain).unwrap();
-                encoder.finish().unwrap()
-            }
-            Coding::Deflate => {
-                let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-                encoder.write_all(plain).unwrap();
-                encoder.finish().unwrap()
-            }
-            Coding::Zstd => zstd::encode_all(plain, 1).unwrap(),
+fn decompress(coding: Coding, compressed: &[u8], limit: usize) -> Result<Bytes, Refusal> {
+    coding.decompress(compressed, limit).map(Bytes::from).map_err(|error| match error {
+        CodingError::TooLarge => Refusal::too_large(limit),
+        CodingError::Invalid(error) => {
+            Refusal::bad_request(format!("failed to decompress the body as {coding:?}: {error}"))
         }
-    }
-
-    const CODINGS: [Coding; 3] = [Coding::Gzip, Coding::Deflate, Coding::Zstd];
-
-    #[test]
-    fn what_just_fits_passes_and_one_byte_more_is_too_large() {
-        for coding in CODINGS {
-            let compressed = compress(coding, &[7; 10_000]);
-            assert_eq!(coding.decompress(&compressed, 10_000).unwrap(), vec![7; 10_000]);
-            let refusal = coding.decompress(&compressed, 9_999).unwrap_err();
-            assert_eq!(refusal.reason(), "resource_exhausted", "{coding:?}");
-        }
-    }
-
-    #[test]
-    fn truncated_and_foreign_bytes_are_a_bad_request() {
-        for coding in CODINGS {
-            let compressed = compress(coding, b"some text that is not repeated");
-            for broken in [&compressed[..compressed.len() - 3], b"plain text", b""] {
-                let refusal = coding.decompress(broken, 1_000).unwrap_err();
-                assert_eq!(refusal.reason(), "invalid_argument", "{coding:?}");
-            }
-        }
-    }
+    })
 }

@@ -93,6 +93,34 @@ fn any_wire_bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// Valid JSON with a word of the format where it does not belong.
+fn reworded(valid: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let words = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\\ud800",
+        "null",
+        "true",
+        "-0",
+        "1e999",
+        "18446744073709551616",
+        "\"NaN\"",
+        "{\"arrayValue\":{\"values\":[",
+        "\"traceId\":\"\",",
+        "\"intValue\":1.5,",
+    ]);
+    (valid, any::<prop::sample::Index>(), words).prop_map(|(mut text, index, word)| {
+        let place = index.index(text.len() + 1);
+        text.splice(place..place, word.bytes());
+        text
+    })
+}
+
 fn any_json_bytes() -> impl Strategy<Value = Vec<u8>> {
     let json =
         |message, bytes: Vec<u8>| from_protobuf(message, &bytes).expect("a valid message has a JSON form");
@@ -100,6 +128,8 @@ fn any_json_bytes() -> impl Strategy<Value = Vec<u8>> {
         vec(any::<u8>(), 0..200),
         damaged(messages::traces().prop_map(move |data| json(Message::TracesData, data.encode_to_vec()))),
         damaged(messages::logs().prop_map(move |data| json(Message::LogsData, data.encode_to_vec()))),
+        reworded(messages::traces().prop_map(move |data| json(Message::TracesData, data.encode_to_vec()))),
+        reworded(messages::logs().prop_map(move |data| json(Message::LogsData, data.encode_to_vec()))),
     ]
 }
 
@@ -219,8 +249,35 @@ proptest! {
     fn no_text_makes_the_codec_panic(text in any_json_bytes()) {
         for message in ALL_MESSAGES {
             match to_protobuf(message, &text) {
-                Ok(bytes) => prop_assert!(from_protobuf(message, &bytes).is_ok()),
+                Ok(bytes) => {
+                    let printed = from_protobuf(message, &bytes).unwrap();
+                    prop_assert_eq!(to_protobuf(message, &printed), Ok(bytes));
+                }
                 Err(error) => prop_assert!(error.to_string().len() < 1024),
+            }
+        }
+    }
+
+    #[test]
+    fn json_becomes_the_bytes_that_prost_writes(text in any_json_bytes()) {
+        if let Ok(bytes) = to_protobuf(Message::TracesData, &text) {
+            prop_assert_eq!(TracesData::decode(&bytes[..]).unwrap().encode_to_vec(), bytes);
+        }
+        if let Ok(bytes) = to_protobuf(Message::LogsData, &text) {
+            prop_assert_eq!(LogsData::decode(&bytes[..]).unwrap().encode_to_vec(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_part_is_its_own_only_part(bytes in any_wire_bytes()) {
+        if let Ok(split) = split_traces(&bytes, &with_keys()) {
+            for part in split.parts {
+                prop_assert_eq!(split_traces(&part.payload, &with_keys()).unwrap().parts, [part]);
+            }
+        }
+        if let Ok(split) = split_logs(&bytes, &with_keys()) {
+            for part in split.parts {
+                prop_assert_eq!(split_logs(&part.payload, &with_keys()).unwrap().parts, [part]);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use proptest::{collection::vec, prelude::*, sample::select, test_runner::FileFailurePersistence};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -320,4 +321,57 @@ fn the_effective_configuration_names_sources_and_loads_again() {
     assert!(line("# limit = (unset)").ends_with("# default"));
     assert_eq!(first.effective.changed(), 2);
     assert_eq!(case().file(&text).config(), first.config);
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    let words = select(vec![
+        "redis.url",
+        "[redis]\n",
+        "url",
+        "REDIS_URL",
+        "CORRELATION__REDIS__MAX_CONNECTIONS",
+        "correlation.keys",
+        "log.level",
+        "=",
+        " ",
+        "\n",
+        "'",
+        "\"",
+        "\"\"\"",
+        "#",
+        "\\u0000",
+        "[",
+        "]",
+        "{",
+        "}",
+        ".",
+        "__",
+        "export ",
+        "-1",
+        "1e400",
+        "99999999999999999999",
+        "1979-05-27T07:32:00Z",
+        "true",
+        "redis://:p%00@[::1]:99999/",
+    ]);
+    vec(prop_oneof![9 => words.prop_map(str::to_owned), 1 => any::<String>()], 0..16)
+        .prop_map(|it| it.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_text_is_a_configuration_or_an_error(file in any_text(), dotenv in any_text(), flag in any_text()) {
+        let cases = [case().file(&file), case().dotenv(&dotenv), case().set(&flag), case().env(&flag, &dotenv)];
+        for case in cases {
+            match case.load() {
+                Ok(loaded) => prop_assert!(loaded.effective.to_string().contains("[redis]")),
+                Err(error) => prop_assert!(!error.is_empty()),
+            }
+        }
+    }
 }
