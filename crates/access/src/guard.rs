@@ -13,7 +13,7 @@ const API_KEY: &str = "x-api-key";
 /// Header that names a tenant, as Grafana's stores have it.
 const TENANT: &str = "x-scope-orgid";
 /// Header in which one door names the tenant to the next. A door that keeps no tenants denies it,
-/// where it would overlook [`TENANT`]: data of tenants must not be mixed because of a missing setting.
+/// where it would overlook `X-Scope-OrgID`: data of tenants must not be mixed because of a missing setting.
 pub const FORWARDED_TENANT: &str = "correlation-tenant";
 
 /// `[auth]`: who may send and read.
