@@ -57,6 +57,14 @@ pub struct EnginesConfig {
     pub urls: Vec<EngineUrl>,
     /// How many engines are tried with one request. Default 3.
     pub max_attempts: usize,
+    /// When an engine takes longer, another one is sent the same request too and the first answer
+    /// counts. Default 500.
+    pub hedge_ms: u64,
+    /// Further attempts, hedges included, as a part of all requests. Default 20.
+    pub retry_percent: u8,
+    /// Further attempts that are allowed in any case, so that few requests can be retried too.
+    /// Default 10.
+    pub retries_per_second: u32,
     /// How often DNS names are resolved again. Default 2000.
     pub refresh_ms: u64,
     /// How often each engine is asked whether it is ready. Default 250.
@@ -84,11 +92,24 @@ pub struct EngineTlsConfig {
 impl fmt::Debug for EnginesConfig {
     /// Leaves the token out.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { urls, max_attempts, refresh_ms, probe_ms, token: _, tls } = self;
+        let Self {
+            urls,
+            max_attempts,
+            hedge_ms,
+            retry_percent,
+            retries_per_second,
+            refresh_ms,
+            probe_ms,
+            token: _,
+            tls,
+        } = self;
         formatter
             .debug_struct("EnginesConfig")
             .field("urls", urls)
             .field("max_attempts", max_attempts)
+            .field("hedge_ms", hedge_ms)
+            .field("retry_percent", retry_percent)
+            .field("retries_per_second", retries_per_second)
             .field("refresh_ms", refresh_ms)
             .field("probe_ms", probe_ms)
             .field("tls", tls)
@@ -126,6 +147,9 @@ impl Default for EnginesConfig {
         Self {
             urls: vec![EngineUrl { authority: "127.0.0.1:4317".to_owned(), is_encrypted: false }],
             max_attempts: 3,
+            hedge_ms: 500,
+            retry_percent: 20,
+            retries_per_second: 10,
             refresh_ms: 2_000,
             probe_ms: 250,
             token: String::new(),
@@ -162,6 +186,9 @@ impl Config for GatewayConfig {
                 r#"expected at least one engine, such as ["http://127.0.0.1:4317"]"#,
             ),
             (engines.max_attempts >= 1, "engines.max_attempts", "expected at least 1"),
+            (engines.hedge_ms >= 10, "engines.hedge_ms", "expected at least 10"),
+            (engines.retry_percent <= 100, "engines.retry_percent", "expected at most 100"),
+            (engines.retries_per_second <= 100_000, "engines.retries_per_second", "expected at most 100000"),
             (engines.refresh_ms >= 100, "engines.refresh_ms", "expected at least 100"),
             (engines.probe_ms >= 10, "engines.probe_ms", "expected at least 10"),
         ];
@@ -312,6 +339,7 @@ mod tests {
             "http.timeout_ms=0",
             "engines.urls=[]",
             "engines.max_attempts=0",
+            "engines.hedge_ms=9",
             "engines.refresh_ms=99",
             "engines.probe_ms=9",
         ] {

@@ -1,8 +1,10 @@
 //! The engines behind the gateway: which there are, which are ready, and calls to one of them.
 
 mod choice;
+mod circuit;
 mod discovery;
 mod engine;
+mod latency;
 mod signature;
 mod tls;
 
@@ -12,15 +14,18 @@ use std::{
 
 use access::Caller;
 use arc_swap::ArcSwap;
+use futures::{StreamExt, stream::FuturesUnordered};
 use service_lifecycle::Check;
 use tokio::{
     task::{AbortHandle, JoinSet},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until},
 };
 use tonic::{
     Request, Response, Status,
+    metadata::MetadataMap,
     transport::{Channel, ClientTlsConfig},
 };
+use tower::retry::budget::{Budget, TpsBudget};
 use tracing::{debug, info};
 
 use crate::{EnginesConfig, metrics, status};
@@ -28,9 +33,23 @@ use discovery::Discovery;
 use engine::Engine;
 use signature::Signature;
 
+/// Retries are counted over this time.
+const BUDGET_TIME: Duration = Duration::from_secs(10);
+
+/// Whether another engine may be sent a request that one may already have carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Twice is as good as once.
+    Safe,
+    /// Only while it was certainly not sent.
+    Unsent,
+}
+
 /// All engines that `engines.urls` leads to. Holds no requests: there is no queue.
 pub(crate) struct Engines {
     config: EnginesConfig,
+    /// Of all requests together, so that engines in trouble do not get a multiple of them.
+    budget: TpsBudget,
     /// Replaced as a whole when an address comes or goes.
     known: ArcSwap<Vec<Arc<Engine>>>,
     /// Ready while at least one engine is.
@@ -47,7 +66,10 @@ impl Engines {
     pub(crate) fn new(config: EnginesConfig, check: Check) -> anyhow::Result<Self> {
         let signature = Signature::new(&config.token)?;
         let tls = tls::client(&config)?;
-        Ok(Self { config, known: ArcSwap::default(), check, signature, tls })
+        metrics::begin_at_zero();
+        let budget =
+            TpsBudget::new(BUDGET_TIME, config.retries_per_second, f32::from(config.retry_percent) / 100.0);
+        Ok(Self { config, budget, known: ArcSwap::default(), check, signature, tls })
     }
 
     /// Every known engine with its URL, and whether it is ready; by address.
@@ -57,9 +79,11 @@ impl Engines {
     }
 
     /// Calls one of the engines that are ready, and others when it cannot be reached or answers
-    /// with an error that another one may not have.
+    /// with an error that another one may not have, or when it takes long (`engines.hedge_ms`):
+    /// then the first answer counts.
     ///
-    /// It is asked in the name of `caller`. The message is cloned for each attempt, so it should be cheap to clone.
+    /// It is asked in the name of `caller`. The message is cloned for each attempt, so it should be
+    /// cheap to clone.
     ///
     /// # Errors
     /// The last answer of an engine; `UNAVAILABLE` when none could be asked,
@@ -68,6 +92,7 @@ impl Engines {
         &self,
         caller: &Caller,
         deadline: Instant,
+        repeat: Repeat,
         message: Message,
         attempt: impl Fn(Channel, Request<Message>) -> Attempt,
     ) -> Result<Answer, Status>
@@ -75,61 +100,120 @@ impl Engines {
         Message: Clone,
         Attempt: Future<Output = Result<Response<Answer>, Status>>,
     {
-        let mut tried: Vec<Arc<Engine>> = Vec::new();
-        let mut failure = None;
-        while tried.len() < self.config.max_attempts {
-            let Some(engine) = choice::choose(&self.known.load(), &tried) else {
-                break;
-            };
-            let _in_flight = engine.in_flight();
+        let mut metadata = MetadataMap::new();
+        self.signature.sign(&mut metadata, caller)?;
+        let begin = |engine: Arc<Engine>| {
             let mut request = Request::new(message.clone());
-            self.signature.sign(request.metadata_mut(), caller)?;
+            request.metadata_mut().clone_from(&metadata);
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-            let answered = timeout_at(deadline, attempt(engine.channel(), request)).await;
-            let answer = match answered {
-                Ok(Ok(response)) => {
-                    metrics::attempt_ended("answered");
-                    return Ok(response.into_inner());
+            let answering = attempt(engine.channel(), request);
+            async move {
+                let _call = engine.begin();
+                let answer = answering.await;
+                (engine, answer)
+            }
+        };
+        let Some(first) = choice::choose(&self.known.load(), &[], Instant::now()) else {
+            return Err(self.none_ready());
+        };
+        self.budget.deposit();
+        let mut tried = vec![Arc::clone(&first)];
+        let mut attempts = FuturesUnordered::from_iter([begin(first)]);
+        let mut hedge_at = Instant::now() + Duration::from_millis(self.config.hedge_ms);
+        loop {
+            let may_hedge = repeat == Repeat::Safe && hedge_at < deadline;
+            let failure = tokio::select! {
+                Some((engine, answer)) = attempts.next() => {
+                    let failure = match answer {
+                        Ok(response) => {
+                            metrics::attempt_ended("answered");
+                            engine.succeeded();
+                            return Ok(response.into_inner());
+                        }
+                        // Tonic keeps to the time of a request too, and one of the two notices first.
+                        Err(answer) if status::is_timeout(&answer) => return Err(self.too_late(&tried)),
+                        Err(answer) => self.judge(&engine, answer)?,
+                    };
+                    if repeat == Repeat::Unsent && !failure.is_unsent {
+                        return Err(failure.status);
+                    }
+                    Some(failure.status)
                 }
-                // Tonic keeps to the time of a request too, and one of the two notices first.
-                Ok(Err(answer)) if !status::is_timeout(&answer) => answer,
-                Ok(Err(_)) | Err(_) => {
-                    metrics::attempt_ended("timeout");
-                    let message = format!("engine {} did not answer in time", engine.url());
-                    return Err(Status::deadline_exceeded(message));
+                () = sleep_until(deadline) => return Err(self.too_late(&tried)),
+                () = sleep_until(hedge_at), if may_hedge => {
+                    hedge_at = deadline;
+                    None
                 }
             };
-            failure = Some(self.judge(&engine, answer)?);
-            tried.push(engine);
+            match self.another(&tried) {
+                Some(engine) => {
+                    if failure.is_none() {
+                        metrics::hedged();
+                    }
+                    tried.push(Arc::clone(&engine));
+                    attempts.push(begin(engine));
+                }
+                // Another one may still answer.
+                None => {
+                    if let (Some(failure), true) = (failure, attempts.is_empty()) {
+                        return Err(failure);
+                    }
+                }
+            }
         }
-        Err(failure.unwrap_or_else(|| self.none_ready()))
+    }
+
+    /// One more engine to ask, if there is one and the budget allows it.
+    fn another(&self, tried: &[Arc<Engine>]) -> Option<Arc<Engine>> {
+        if tried.len() >= self.config.max_attempts {
+            return None;
+        }
+        let engine = choice::choose(&self.known.load(), tried, Instant::now())?;
+        if !self.budget.withdraw() {
+            metrics::retry_budget_exhausted();
+            return None;
+        }
+        Some(engine)
+    }
+
+    fn too_late(&self, tried: &[Arc<Engine>]) -> Status {
+        for engine in tried {
+            metrics::attempt_ended("timeout");
+            engine.failed();
+        }
+        let urls: Vec<String> = tried.iter().map(|engine| engine.url()).collect();
+        Status::deadline_exceeded(format!("engine {} did not answer in time", urls.join(", ")))
     }
 
     /// Returns the failure with which another engine is to be tried.
     ///
     /// # Errors
     /// The failure, when no other engine would answer differently.
-    fn judge(&self, engine: &Engine, answer: Status) -> Result<Status, Status> {
+    fn judge(&self, engine: &Engine, answer: Status) -> Result<Failure, Status> {
         if status::is_without_answer(&answer) {
             metrics::attempt_ended("unreachable");
+            engine.failed();
             let cause = status::root_cause(&answer);
             debug!(engine = engine.url(), cause, "an engine did not answer");
             // A stream that breaks may be the fault of one request; only a connection that cannot
             // be made says that the engine is gone.
-            if status::is_unreachable(&answer) {
+            let is_unsent = status::is_unreachable(&answer);
+            if is_unsent {
                 engine.set_ready(false, &cause);
                 self.announce();
             }
             let message = format!("engine {} did not answer: {cause}", engine.url());
-            return Ok(status::unavailable(message));
+            return Ok(Failure { status: status::unavailable(message), is_unsent });
         }
         // What is out of range here is so everywhere.
         if status::is_retryable(&answer) && answer.code() != tonic::Code::OutOfRange {
             metrics::attempt_ended("retryable");
+            engine.failed();
             debug!(engine = engine.url(), %answer, "trying another engine");
-            return Ok(answer);
+            return Ok(Failure { status: answer, is_unsent: false });
         }
         metrics::attempt_ended("refused");
+        engine.succeeded();
         Err(answer)
     }
 
@@ -168,9 +252,23 @@ impl Engines {
 
     async fn probe(self: Arc<Self>, engine: Arc<Engine>) {
         loop {
+            let was_ready = engine.is_ready();
             engine.probe().await;
+            if engine.is_ready() && !was_ready {
+                self.welcome(&engine);
+            }
             self.announce();
             sleep(Duration::from_millis(self.config.probe_ms)).await;
+        }
+    }
+
+    /// An engine that comes (back) is believed to be as quick as the others are on average.
+    fn welcome(&self, engine: &Engine) {
+        let (known, now) = (self.known.load(), Instant::now());
+        let others = known.iter().filter(|other| other.is_ready() && other.address != engine.address);
+        let latencies: Vec<Duration> = others.map(|other| other.latency(now)).collect();
+        if let Ok(count @ 1..) = u32::try_from(latencies.len()) {
+            engine.assume_latency(latencies.iter().sum::<Duration>() / count);
         }
     }
 
@@ -184,6 +282,13 @@ impl Engines {
             _ => self.check.ready(),
         }
     }
+}
+
+/// Why another engine is to be tried.
+struct Failure {
+    status: Status,
+    /// No engine has seen the request.
+    is_unsent: bool,
 }
 
 fn describe_none_ready(known: usize) -> String {

@@ -13,6 +13,8 @@ const IN_FLIGHT: &str = "gateway_requests_in_flight";
 const DURATION: &str = "gateway_request_duration_seconds";
 const QUERIES: &str = "gateway_queries_total";
 const ATTEMPTS: &str = "gateway_engine_attempts_total";
+const HEDGES: &str = "gateway_hedges_total";
+const BUDGET_EXHAUSTED: &str = "gateway_retry_budget_exhausted_total";
 const ENGINES_KNOWN: &str = "gateway_engines_known";
 const ENGINES_READY: &str = "gateway_engines_ready";
 
@@ -62,6 +64,19 @@ pub const METRICS: &[Metric] = &[
         unit: None,
         help: "Calls to engines, by result: answered, refused (a permanent error), retryable \
                (an error that another engine may not have), unreachable, timeout.",
+    },
+    Metric {
+        name: HEDGES,
+        kind: Kind::Counter,
+        unit: None,
+        help: "Requests sent to one more engine because the first took longer than engines.hedge_ms.",
+    },
+    Metric {
+        name: BUDGET_EXHAUSTED,
+        kind: Kind::Counter,
+        unit: None,
+        help: "Further attempts that were not made because engines.retry_percent and \
+               engines.retries_per_second were used up; clients send these requests again.",
     },
     Metric {
         name: ENGINES_KNOWN,
@@ -129,6 +144,23 @@ pub(crate) fn query_answered(query: &'static str, code: u16) {
 /// Counts one call to an engine.
 pub(crate) fn attempt_ended(result: &'static str) {
     counter!(ATTEMPTS, "result" => result).increment(1);
+}
+
+/// Shows from the start what should stay at zero, so that an alert can see it rise.
+pub(crate) fn begin_at_zero() {
+    for name in [HEDGES, BUDGET_EXHAUSTED] {
+        counter!(name).absolute(0);
+    }
+}
+
+/// Counts a second attempt beside a first one that has not ended.
+pub(crate) fn hedged() {
+    counter!(HEDGES).increment(1);
+}
+
+/// Counts an attempt that there was no budget for.
+pub(crate) fn retry_budget_exhausted() {
+    counter!(BUDGET_EXHAUSTED).increment(1);
 }
 
 /// Notes how many engines there are.

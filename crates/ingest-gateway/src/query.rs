@@ -21,7 +21,7 @@ use otlp_proto::correlation::v1::{
 use serde_json::value::RawValue;
 use tonic::{Status, transport::Channel};
 
-use crate::{blocking, metrics, server::Gateway};
+use crate::{blocking, engines::Repeat, metrics, server::Gateway};
 use parameters::Parameters;
 use problem::Problem;
 use view::{Engine, Full, Listing, Stats, Summary};
@@ -39,7 +39,7 @@ pub(crate) async fn list(
         let parameters = Parameters::parse(&uri);
         let request = parameters.and_then(Parameters::into_list)?;
         let call = |channel, request| async move { client(channel).list_correlations(request).await };
-        let page = gateway.engines.call(&caller, gateway.deadline(), request, call).await?;
+        let page = gateway.engines.call(&caller, gateway.deadline(), Repeat::Safe, request, call).await?;
         Ok(Json(Listing::from(page)))
     };
     answer("list", listed).await
@@ -57,7 +57,7 @@ pub(crate) async fn get(
         let view = Parameters::parse(&uri).and_then(Parameters::into_view)?;
         let request = GetCorrelationRequest { correlation_id, view: view.into() };
         let call = |channel, request| async move { client(channel).get_correlation(request).await };
-        let found = gateway.engines.call(&caller, gateway.deadline(), request, call).await?;
+        let found = gateway.engines.call(&caller, gateway.deadline(), Repeat::Safe, request, call).await?;
         let summary = Summary::from(found.summary.unwrap_or_default());
         if view != View::Full {
             return Ok(Json(summary).into_response());
@@ -85,7 +85,8 @@ pub(crate) async fn delete(
     let deleted = async {
         let request = DeleteCorrelationRequest { correlation_id: parse_id(id)? };
         let call = |channel, request| async move { client(channel).delete_correlation(request).await };
-        gateway.engines.call(&caller, gateway.deadline(), request, call).await?;
+        // What arrives between two attempts starts a new correlation, which nobody asked to delete.
+        gateway.engines.call(&caller, gateway.deadline(), Repeat::Unsent, request, call).await?;
         Ok(StatusCode::NO_CONTENT)
     };
     answer("delete", deleted).await
@@ -104,7 +105,7 @@ pub(crate) async fn stats(
         }
         let request = CountCorrelationsRequest {};
         let call = |channel, request| async move { client(channel).count_correlations(request).await };
-        let count = gateway.engines.call(&caller, gateway.deadline(), request, call).await?;
+        let count = gateway.engines.call(&caller, gateway.deadline(), Repeat::Safe, request, call).await?;
         let engines = gateway.engines.list().into_iter();
         let engines = engines.map(|(url, ready)| Engine { url, ready });
         Ok(Json(Stats::new(&count, engines.collect())))

@@ -21,7 +21,12 @@ use otlp_proto::raw::{
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use crate::{blocking, engines::Engines, metrics::Observation, server::Gateway};
+use crate::{
+    blocking,
+    engines::{Engines, Repeat},
+    metrics::Observation,
+    server::Gateway,
+};
 use media::Media;
 use refusal::Refusal;
 
@@ -67,12 +72,12 @@ impl Signal {
             Self::Traces => {
                 let export =
                     |channel, request| async move { TraceServiceClient::new(channel).export(request).await };
-                engines.call(caller, deadline, message, export).await
+                engines.call(caller, deadline, Repeat::Safe, message, export).await
             }
             Self::Logs => {
                 let export =
                     |channel, request| async move { LogsServiceClient::new(channel).export(request).await };
-                engines.call(caller, deadline, message, export).await
+                engines.call(caller, deadline, Repeat::Safe, message, export).await
             }
         }
     }

@@ -1,7 +1,10 @@
 //! Gateway, engines and Redis Cluster together: both doors lead to the same correlations.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
 
-use std::{io::Write as _, time::Duration};
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
 
 use flate2::{Compression, write::GzEncoder};
 use otlp_codec::json::{Message as Json, to_protobuf};
@@ -137,6 +140,32 @@ async fn engines_may_die_one_after_the_other() {
     }
     let summary = cluster.get(&format!("/api/v1/correlations/{TRACE}")).await;
     assert_eq!(summary["spans"], json!(60), "{summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_hangs_delays_few_requests_and_is_taken_back() {
+    let cluster = Cluster::start(Shape { engines: 2, ..Shape::default() }).await;
+    let (hanging, gateway) = (&cluster.cluster.engines()[0], &cluster.cluster.gateways()[0]);
+    let ready = async |count: u32| {
+        let (_, metrics) = gateway.admin_get("/metrics").await.unwrap();
+        metrics.lines().any(|line| line == format!("gateway_engines_ready {count}"))
+    };
+    hanging.process().pause().unwrap();
+    let (started, mut spans) = (Instant::now(), 0);
+    while !ready(1).await {
+        spans += 1;
+        let (sent, body) = (Instant::now(), traces("shop", &[spans]).into_bytes());
+        cluster.accepted("/v1/traces", "application/json", body).await;
+        assert!(sent.elapsed() < Duration::from_secs(3), "a request waits for the engine that hangs");
+    }
+    // A second in a quiet machine; this one may be busy.
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    hanging.process().resume().unwrap();
+    testbed::eventually("both engines are ready", Duration::from_secs(30), async || ready(2).await)
+        .await
+        .unwrap();
+    let summary = cluster.get(&format!("/api/v1/correlations/{TRACE}")).await;
+    assert_eq!(summary["spans"], json!(spans), "what came twice counts once: {summary}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

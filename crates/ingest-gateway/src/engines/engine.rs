@@ -1,29 +1,31 @@
-//! One engine: its connection, whether it is ready, how much it has to do.
+//! One engine: its connection, whether it is ready, how it has done lately, what it has to do.
 
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 use tracing::{info, warn};
 
+use super::{circuit::Circuit, latency::Latency};
 use crate::{EngineUrl, status};
 
 /// An engine in the same network that takes longer is as good as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// With the interval of the probes (`engines.probe_ms`), a process that hangs is left within a second.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A process that hangs keeps its connections open. Pings end them after three seconds, so that
-/// requests in flight can still go to another engine within their eight.
+/// A process that hangs, or a network that swallows everything, keeps connections open. Pings end
+/// them, so that the next probe makes a new one.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -36,7 +38,14 @@ pub(super) struct Engine {
     pub(super) address: SocketAddr,
     channel: Channel,
     is_ready: AtomicBool,
-    in_flight: Arc<AtomicUsize>,
+    in_flight: AtomicUsize,
+    record: Mutex<Record>,
+}
+
+/// How an engine has done lately.
+struct Record {
+    latency: Latency,
+    circuit: Circuit,
 }
 
 impl Engine {
@@ -59,7 +68,14 @@ impl Engine {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .connect_lazy();
-        Self { address, channel, is_ready: AtomicBool::new(false), in_flight: Arc::default() }
+        let record = Record { latency: Latency::unknown(Instant::now()), circuit: Circuit::default() };
+        Self {
+            address,
+            channel,
+            is_ready: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            record: Mutex::new(record),
+        }
     }
 
     pub(super) fn url(&self) -> String {
@@ -98,23 +114,64 @@ impl Engine {
         }
     }
 
-    /// Calls that have not been answered.
-    pub(super) fn load(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+    /// How long a call that begins now will probably take: the fewer, the better.
+    pub(super) fn cost(&self, now: Instant) -> Duration {
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        self.latency(now).saturating_mul(u32::try_from(in_flight + 1).unwrap_or(u32::MAX))
     }
 
-    /// Counts a call until the guard is dropped.
-    pub(super) fn in_flight(&self) -> InFlight {
+    /// How long a call takes, whatever else is in flight.
+    pub(super) fn latency(&self, now: Instant) -> Duration {
+        self.record().latency.estimate(now)
+    }
+
+    /// What to believe until it has answered.
+    pub(super) fn assume_latency(&self, estimate: Duration) {
+        self.record().latency.assume(estimate, Instant::now());
+    }
+
+    /// True while it is left alone because its calls have failed.
+    pub(super) fn is_aside(&self, now: Instant) -> bool {
+        self.record().circuit.is_open(now)
+    }
+
+    /// A call was answered in a way that another engine would answer too.
+    pub(super) fn succeeded(&self) {
+        self.record().circuit.succeeded();
+    }
+
+    /// A call was not answered, or in a way that another engine may not.
+    pub(super) fn failed(&self) {
+        if self.record().circuit.failed(Instant::now()) {
+            warn!(engine = %self.address, "an engine is put aside: its calls fail one after the other");
+        }
+    }
+
+    /// Counts a call until it is dropped, and then how long it has taken.
+    pub(super) fn begin(self: &Arc<Self>) -> Call {
+        let started = Instant::now();
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(&self.in_flight))
+        self.record().circuit.begin(started);
+        Call { engine: Arc::clone(self), started }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        // Plain numbers are whole whatever happened while it was locked.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One call that has not been answered.
-pub(super) struct InFlight(Arc<AtomicUsize>);
+pub(super) struct Call {
+    engine: Arc<Engine>,
+    started: Instant,
+}
 
-impl Drop for InFlight {
+impl Drop for Call {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.engine.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let now = Instant::now();
+        // Also when it was given up: it would have taken longer still.
+        self.engine.record().latency.observe(now - self.started, now);
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 pub(crate) enum Answer {
     Bytes(Bytes),
     Status(Status),
+    /// An empty answer, after that time.
+    After(Duration),
     /// Nothing until told, then an empty answer.
     When(Arc<Notify>),
 }
@@ -49,6 +52,7 @@ pub(crate) struct FakeEngine {
 struct State {
     answer: Mutex<Answer>,
     received: Mutex<Vec<(&'static str, Bytes)>>,
+    timeouts: Mutex<Vec<String>>,
     listed: Mutex<Vec<ListCorrelationsRequest>>,
     called: Notify,
 }
@@ -67,6 +71,7 @@ impl FakeEngine {
         let state = Arc::new(State {
             answer: Mutex::new(Answer::Bytes(Bytes::new())),
             received: Mutex::default(),
+            timeouts: Mutex::default(),
             listed: Mutex::default(),
             called: Notify::new(),
         });
@@ -97,6 +102,11 @@ impl FakeEngine {
     /// Signal and message of every export so far.
     pub(crate) fn received(&self) -> Vec<(&'static str, Bytes)> {
         self.state.received.lock().unwrap().clone()
+    }
+
+    /// The header `grpc-timeout` of every export so far.
+    pub(crate) fn timeouts(&self) -> Vec<String> {
+        self.state.timeouts.lock().unwrap().clone()
     }
 
     pub(crate) fn listed(&self) -> Vec<ListCorrelationsRequest> {
@@ -140,11 +150,17 @@ struct Service(Arc<State>);
 impl Service {
     async fn export(&self, signal: &'static str, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
         let answer = self.0.answer.lock().unwrap().clone();
+        let timeout = request.metadata().get("grpc-timeout").map(|value| value.to_str().unwrap().to_owned());
+        self.0.timeouts.lock().unwrap().extend(timeout);
         self.0.received.lock().unwrap().push((signal, request.into_inner()));
         self.0.called.notify_one();
         match answer {
             Answer::Bytes(bytes) => Ok(Response::new(bytes)),
             Answer::Status(status) => Err(status),
+            Answer::After(time) => {
+                tokio::time::sleep(time).await;
+                Ok(Response::new(Bytes::new()))
+            }
             Answer::When(told) => {
                 told.notified().await;
                 Ok(Response::new(Bytes::new()))

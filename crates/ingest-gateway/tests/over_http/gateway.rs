@@ -130,6 +130,13 @@ impl Gateway {
         .await;
     }
 
+    /// The sum of a metric over its labels that hold `label`; 0 while nothing was counted.
+    pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
+        let text = self.admin("/metrics").await.text();
+        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
     pub(crate) async fn wait_engines_ready(&self, count: usize) {
         let line = format!("gateway_engines_ready {count}");
         self.wait_for(&line, async || self.admin("/metrics").await.text().lines().any(|it| it == line)).await;

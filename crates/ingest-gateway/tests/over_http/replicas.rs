@@ -1,6 +1,9 @@
 //! Several engines behind one gateway: which one is asked, and what happens when it cannot answer.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{net::TcpListener, sync::Notify};
 use tonic::Code;
@@ -166,4 +169,112 @@ async fn every_address_of_a_dns_name_is_an_engine() {
     gateway.wait_ready(true).await;
     assert_eq!(export(&gateway).await.status, 200);
     assert_eq!(engine.received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_at_an_engine_that_hangs_is_answered_by_another_and_the_engine_left() {
+    let (hanging, good) = (FakeEngine::start().await, FakeEngine::start().await);
+    let gateway = Gateway::start(&[&hanging, &good], &["engines.hedge_ms=300"]).await;
+    // Its health says that all is well.
+    hanging.answers(Answer::When(Arc::new(Notify::new())));
+    while hanging.received().is_empty() {
+        let started = Instant::now();
+        assert_eq!(export(&gateway).await.status, 200, "{}", gateway.log());
+        assert!(started.elapsed() < Duration::from_secs(4), "not after the whole time of a request");
+    }
+    assert_eq!(gateway.metric("gateway_hedges_total", "").await, 1.0);
+    for _ in 0..50 {
+        assert_eq!(export(&gateway).await.status, 200);
+    }
+    assert_eq!(hanging.received().len(), 1, "what took so long once is avoided");
+}
+
+#[tokio::test]
+async fn an_engine_that_is_slow_is_avoided_until_it_is_quick_again() {
+    let (slow, good) = (FakeEngine::start().await, FakeEngine::start().await);
+    let gateway = Gateway::start(&[&slow, &good], &[]).await;
+    slow.answers(Answer::After(Duration::from_millis(200)));
+    while slow.received().is_empty() {
+        assert_eq!(export(&gateway).await.status, 200);
+    }
+    for _ in 0..50 {
+        assert_eq!(export(&gateway).await.status, 200);
+    }
+    assert_eq!(slow.received().len(), 1, "one slow answer is enough");
+    slow.answers(Answer::Bytes(bytes::Bytes::new()));
+    gateway
+        .wait_for("a request at the engine that was slow", async || {
+            assert_eq!(export(&gateway).await.status, 200);
+            slow.received().len() > 1
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_engine_that_refuses_everything_is_put_aside_and_taken_back_by_itself() {
+    let (refusing, good) = (FakeEngine::start().await, FakeEngine::start().await);
+    let gateway = Gateway::start(&[&refusing, &good], &[]).await;
+    // Its health says that all is well.
+    refusing.fails(Code::Unavailable);
+    gateway
+        .wait_for("the engine put aside", async || {
+            assert_eq!(export(&gateway).await.status, 200);
+            gateway.log().contains("an engine is put aside")
+        })
+        .await;
+    let (before, started) = (refusing.received().len(), Instant::now());
+    while started.elapsed() < Duration::from_secs(1) {
+        assert_eq!(export(&gateway).await.status, 200);
+    }
+    // Trials after 0.25 and 0.75 s; that some more requests came through would be a defect.
+    let trials = refusing.received().len() - before;
+    assert!(trials <= 3, "{trials} trials within a second");
+    refusing.answers(Answer::Bytes(bytes::Bytes::new()));
+    let before = refusing.received().len();
+    gateway
+        .wait_for("many requests at the engine that takes them again", async || {
+            assert_eq!(export(&gateway).await.status, 200);
+            refusing.received().len() >= before + 10
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn retries_stay_within_their_budget() {
+    let engines = [FakeEngine::start().await, FakeEngine::start().await];
+    let few = ["engines.retry_percent=20", "engines.retries_per_second=0"];
+    let gateway = Gateway::start(&[&engines[0], &engines[1]], &few).await;
+    engines.iter().for_each(|engine| engine.fails(Code::Unavailable));
+    for _ in 0..100 {
+        assert_eq!(export(&gateway).await.status, 503);
+    }
+    let asked: usize = engines.iter().map(|engine| engine.received().len()).sum();
+    assert!((110..=121).contains(&asked), "100 requests and a fifth of them again: {asked}");
+    let exhausted = gateway.metric("gateway_retry_budget_exhausted_total", "").await;
+    // Not all of them: for a moment only one of the two was put aside.
+    assert!(exhausted > 60.0, "{exhausted}");
+}
+
+#[tokio::test]
+async fn a_delete_that_an_engine_may_have_seen_is_not_sent_again() {
+    let engines = [FakeEngine::start().await, FakeEngine::start().await];
+    let gateway = Gateway::start(&[&engines[0], &engines[1]], &[]).await;
+    engines.iter().for_each(|engine| engine.fails(Code::Unavailable));
+    let request = gateway.client.delete(gateway.url("/api/v1/correlations/order=4%2F2"));
+    assert_eq!(Reply::of(request).await.status, 503);
+    assert_eq!(gateway.metric("gateway_engine_attempts_total", "retryable").await, 1.0);
+}
+
+#[tokio::test]
+async fn an_engine_is_told_how_much_time_is_left() {
+    let engine = FakeEngine::start().await;
+    let gateway = Gateway::start(&[&engine], &["http.timeout_ms=3000"]).await;
+    assert_eq!(export(&gateway).await.status, 200);
+    let timeouts = engine.timeouts();
+    // Microseconds or nanoseconds, as the header has at most eight digits.
+    let unit = |text: &str| if text.ends_with('u') { 1_000 } else { 1 };
+    let left = Duration::from_nanos(
+        timeouts[0].trim_end_matches(['u', 'n']).parse::<u64>().unwrap() * unit(&timeouts[0]),
+    );
+    assert!(left > Duration::from_secs(1) && left <= Duration::from_secs(3), "{timeouts:?}");
 }
