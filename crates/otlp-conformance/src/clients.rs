@@ -88,6 +88,9 @@ async fn sends_what_is_read_back(
         spans.sort_by_key(|span| span["spanId"].to_string());
     }
     ensure!(read == expected, "read back {}\nbut sent {}", json!(read), json!(expected));
+    let logs: Value = stored.logs().iter().map(log_as_printed).collect();
+    let expected = sent.get("logs").cloned().unwrap_or_else(|| json!([]));
+    ensure!(logs == expected, "read back {logs}\nbut sent {expected}");
     ensure!(stored.0["service"] == language.service(), "service {}", stored.0["service"]);
     let is_small = relay.sent() < PADDING_BYTES;
     ensure!(is_small == gzip, "{} bytes were sent", relay.sent());
@@ -177,6 +180,16 @@ fn as_printed(span: &Value) -> Value {
             "code": span["status"]["code"].as_i64().unwrap_or_default(),
             "message": text(&span["status"]["message"]),
         },
+    })
+}
+
+/// A log record of OTLP/JSON in the form that the clients print.
+fn log_as_printed(record: &Value) -> Value {
+    json!({
+        "spanId": record["spanId"],
+        "severityNumber": record["severityNumber"],
+        "body": plain(&record["body"]),
+        "attributes": attributes(&record["attributes"]),
     })
 }
 

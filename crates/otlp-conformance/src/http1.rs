@@ -22,16 +22,26 @@ pub(crate) struct Request {
     path: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// What `Content-Length` says.
+    length: usize,
 }
 
 impl Request {
     pub(crate) fn new(method: &str, path: &str) -> Self {
-        Self { method: method.to_owned(), path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
+        let (method, path) = (method.to_owned(), path.to_owned());
+        Self { method, path, headers: Vec::new(), body: Vec::new(), length: 0 }
     }
 
     pub(crate) fn post(path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let request = Self::new("POST", path).header("Content-Type", content_type);
-        Self { body: body.into(), ..request }
+        let body = body.into();
+        Self { length: body.len(), body, ..request }
+    }
+
+    /// Announces a body of this length and waits with it until it is asked for.
+    pub(crate) fn announced(path: &str, content_type: &str, length: usize) -> Self {
+        let request = Self::post(path, content_type, "").header("Expect", "100-continue");
+        Self { length, ..request }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -44,7 +54,7 @@ impl Request {
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", self.body.len()));
+        head.push_str(&format!("Content-Length: {}\r\n\r\n", self.length));
         head
     }
 

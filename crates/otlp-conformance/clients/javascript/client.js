@@ -1,11 +1,14 @@
-// Sends one trace with the official exporter and prints it as JSON, as the SDK holds it.
+// Sends one trace with the official exporter and prints it as JSON, as the SDK holds it; over HTTP as
+// JSON also a log record of it.
 //
 // Usage: node client.js grpc|http|proto
 // Where to send it and how it is compressed is for the environment to say: OTEL_EXPORTER_OTLP_*.
 'use strict';
 
 const { SpanKind, SpanStatusCode, TraceFlags, context, trace } = require('@opentelemetry/api');
+const { OTLPLogExporter } = require('@opentelemetry/exporter-logs-otlp-http');
 const { resourceFromAttributes } = require('@opentelemetry/resources');
+const { BatchLogRecordProcessor, LoggerProvider } = require('@opentelemetry/sdk-logs');
 const { BasicTracerProvider, BatchSpanProcessor } = require('@opentelemetry/sdk-trace-base');
 
 function exporter(protocol) {
@@ -37,10 +40,23 @@ function asJson(span) {
   };
 }
 
+async function sendLog(resource, within) {
+  const provider = new LoggerProvider({
+    resource,
+    processors: [new BatchLogRecordProcessor({ exporter: new OTLPLogExporter() })],
+  });
+  const record = { severityNumber: 17, body: 'Größe 世界 🚀', attributes: { key: 'ключ', attempt: 2 } };
+  provider.getLogger('conformance').emit({ ...record, context: within });
+  await provider.shutdown();
+  return { ...record, spanId: trace.getSpanContext(within).spanId };
+}
+
 async function main() {
+  const protocol = process.argv[2];
+  const resource = resourceFromAttributes({ 'service.name': 'client-javascript' });
   const provider = new BasicTracerProvider({
-    resource: resourceFromAttributes({ 'service.name': 'client-javascript' }),
-    spanProcessors: [new BatchSpanProcessor(exporter(process.argv[2]))],
+    resource,
+    spanProcessors: [new BatchSpanProcessor(exporter(protocol))],
   });
   const tracer = provider.getTracer('conformance', '1.0');
 
@@ -74,8 +90,9 @@ async function main() {
   root.end();
 
   await provider.shutdown();
+  const logs = protocol === 'http' ? [await sendLog(resource, within)] : [];
   const spans = [root, child, plain].map(asJson);
-  console.log(JSON.stringify({ traceId: root.spanContext().traceId, spans }));
+  console.log(JSON.stringify({ traceId: root.spanContext().traceId, spans, logs }));
 }
 
 main();
