@@ -39,11 +39,11 @@ impl Case {
         self.name.split('_').next().unwrap_or(self.name)
     }
 
-    /// The rule in words.
+    /// The rule in words; nothing of a client.
     #[must_use]
     pub fn title(&self) -> String {
-        let words = self.name.split_once('_').map_or(self.name, |(_id, words)| words);
-        words.replace('_', " ")
+        let words = self.name.split_once('_').map(|(_id, words)| words.replace('_', " "));
+        words.unwrap_or_default()
     }
 
     /// Runs it.
