@@ -109,7 +109,7 @@ fn start_nginx(directory: &TempDir, port: &Port, engines: &[EngineProcess]) -> a
         .map(|kind| format!("{kind}_temp_path {}/{kind};\n", path.display()))
         .concat();
     let whole = format!(
-        "daemon off;\nerror_log stderr warn;\npid {}/nginx.pid;\nworker_processes 1;\n\
+        "daemon off;\nerror_log stderr warn;\npid {}/nginx.pid;\nmaster_process off;\n\
          events {{ worker_connections 1024; }}\nhttp {{\naccess_log off;\n{temporary}{sample}}}\n",
         path.display()
     );
