@@ -9,16 +9,20 @@
 mod admission;
 mod connection;
 mod credentials;
+mod grpc;
 mod guard;
 mod listener;
 mod metric;
+mod oversize;
 mod tls;
 mod watched;
 
 pub use admission::{Admission, Admitted, LimitsConfig, LimitsKeys, Overload};
 pub use connection::Connection;
+pub use grpc::{Door, DoorLayer};
 pub use guard::{AuthConfig, Caller, Denied, FORWARDED_TENANT, Guard};
 pub use listener::Listener;
 pub use metric::METRICS;
+pub use oversize::{Oversize, OversizeLayer};
 pub use tls::{Tls, TlsConfig, TlsKeys};
 pub use watched::FileError;

@@ -7,7 +7,6 @@ mod door;
 mod maintain;
 mod measured;
 mod metrics;
-mod oversize;
 mod query;
 mod receive;
 mod refusals;

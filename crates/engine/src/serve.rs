@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use access::{Admission, Guard, Listener, Tls};
+use access::{Admission, DoorLayer, Guard, Listener, OversizeLayer, Tls};
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use otlp_proto::{
@@ -24,10 +24,8 @@ use tracing::{info, warn};
 
 use crate::{
     config::{Config, GrpcConfig},
-    door::DoorLayer,
     maintain,
     measured::Measured,
-    oversize::OversizeLayer,
     query::Query,
     receive::Receiver,
 };
@@ -83,8 +81,8 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
-        .layer(DoorLayer { guard, admission: Admission::new(&config.grpc.limits, DOOR) })
-        .layer(OversizeLayer)
+        .layer(DoorLayer { guard, admission: Admission::new(&config.grpc.limits, DOOR), section: "grpc" })
+        .layer(OversizeLayer { section: "grpc" })
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming.connections(), shutdown.draining());
     tokio::select! {

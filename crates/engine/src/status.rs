@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use access::Overload;
 use state_core::Error;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -20,12 +19,6 @@ pub(crate) fn unavailable(error: &Error) -> Status {
         source = cause.source();
     }
     Status::with_error_details(Code::Unavailable, message, ErrorDetails::with_retry_info(Some(RETRY_AFTER)))
-}
-
-/// Too much is in flight: clients repeat the request, best to another engine.
-pub(crate) fn overloaded(overload: &Overload) -> Status {
-    let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
-    Status::with_error_details(Code::Unavailable, format!("grpc.limits.{overload}"), details)
 }
 
 /// The answer to a query that failed.

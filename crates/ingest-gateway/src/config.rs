@@ -13,6 +13,8 @@ use service_lifecycle::{AdminConfig, Config, LogConfig, ShutdownConfig, Violatio
 pub struct GatewayConfig {
     /// The port that clients send to and query.
     pub http: HttpConfig,
+    /// The port for OTLP/gRPC.
+    pub otlp_grpc: OtlpGrpcConfig,
     /// Where requests go.
     pub engines: EnginesConfig,
     /// Who may send and read.
@@ -41,6 +43,23 @@ pub struct HttpConfig {
     ///
     /// Default 8000: less than the 10 s after which OTLP exporters give up, more than the time an
     /// engine takes for itself.
+    pub timeout_ms: u64,
+    /// Its certificate. Default none: plain text.
+    pub tls: TlsConfig,
+    /// How much it takes on at once.
+    pub limits: LimitsConfig,
+}
+
+/// `[otlp_grpc]`: the port for OTLP/gRPC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpGrpcConfig {
+    /// Default `127.0.0.1:4316`: 4317, the port of OTLP/gRPC, is an engine's on the same host.
+    #[serde(deserialize_with = "deserialize_address")]
+    pub listen: SocketAddr,
+    /// Largest message, before and after decompression. Default 64 MiB, as for HTTP.
+    pub max_message_bytes: usize,
+    /// Longest time for a request. Default 8000, as for HTTP.
     pub timeout_ms: u64,
     /// Its certificate. Default none: plain text.
     pub tls: TlsConfig,
@@ -121,6 +140,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             http: HttpConfig::default(),
+            otlp_grpc: OtlpGrpcConfig::default(),
             engines: EnginesConfig::default(),
             auth: AuthConfig::default(),
             admin: AdminConfig { listen: SocketAddr::from(([127, 0, 0, 1], 9465)) },
@@ -135,6 +155,18 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4318)),
             max_body_bytes: 64 * 1024 * 1024,
+            timeout_ms: 8_000,
+            tls: TlsConfig::default(),
+            limits: LimitsConfig::default(),
+        }
+    }
+}
+
+impl Default for OtlpGrpcConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4316)),
+            max_message_bytes: 64 << 20,
             timeout_ms: 8_000,
             tls: TlsConfig::default(),
             limits: LimitsConfig::default(),
@@ -180,6 +212,8 @@ impl Config for GatewayConfig {
         let rules = [
             (self.http.max_body_bytes >= 1, "http.max_body_bytes", "expected at least 1"),
             (self.http.timeout_ms >= 1, "http.timeout_ms", "expected at least 1"),
+            (self.otlp_grpc.max_message_bytes >= 1, "otlp_grpc.max_message_bytes", "expected at least 1"),
+            (self.otlp_grpc.timeout_ms >= 1, "otlp_grpc.timeout_ms", "expected at least 1"),
             (
                 !engines.urls.is_empty(),
                 "engines.urls",
@@ -204,6 +238,21 @@ impl Config for GatewayConfig {
             requests_in_flight_max: "http.limits.requests_in_flight_max",
             bytes_in_flight_max: "http.limits.bytes_in_flight_max",
         }));
+        violations.extend(self.otlp_grpc.tls.violations(TlsKeys {
+            certificate: "otlp_grpc.tls.certificate",
+            key: "otlp_grpc.tls.key",
+            client_ca: "otlp_grpc.tls.client_ca",
+        }));
+        violations.extend(self.otlp_grpc.limits.violations(LimitsKeys {
+            connections_max: "otlp_grpc.limits.connections_max",
+            requests_in_flight_max: "otlp_grpc.limits.requests_in_flight_max",
+            bytes_in_flight_max: "otlp_grpc.limits.bytes_in_flight_max",
+        }));
+        if self.otlp_grpc.limits.bytes_in_flight_max < self.otlp_grpc.max_message_bytes {
+            let keys = ["otlp_grpc.limits.bytes_in_flight_max", "otlp_grpc.max_message_bytes"];
+            violations
+                .push(Violation::between(&keys, "expected room for at least one of the largest messages"));
+        }
         if self.http.limits.bytes_in_flight_max < self.http.max_body_bytes {
             let keys = ["http.limits.bytes_in_flight_max", "http.max_body_bytes"];
             violations
@@ -337,6 +386,8 @@ mod tests {
         for flag in [
             "http.max_body_bytes=0",
             "http.timeout_ms=0",
+            "otlp_grpc.max_message_bytes=0",
+            "otlp_grpc.timeout_ms=0",
             "engines.urls=[]",
             "engines.max_attempts=0",
             "engines.hedge_ms=9",

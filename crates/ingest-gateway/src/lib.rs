@@ -1,4 +1,4 @@
-//! HTTP front of the engines: OTLP/HTTP in, queries as JSON out. Knows engines only through gRPC.
+//! Front of the engines: OTLP in over HTTP and gRPC, queries as JSON out. Knows engines only through gRPC.
 //!
 //! It keeps nothing: a request is answered after an engine has answered. Protobuf bodies go
 //! through undecoded, JSON becomes protobuf here. Every request may go to any engine that is
@@ -9,6 +9,7 @@ mod blocking;
 mod config;
 mod door;
 mod engines;
+mod grpc;
 mod metrics;
 mod query;
 mod receive;
@@ -16,7 +17,7 @@ mod server;
 mod serving;
 mod status;
 
-pub use config::{EngineTlsConfig, EngineUrl, EnginesConfig, GatewayConfig, HttpConfig};
+pub use config::{EngineTlsConfig, EngineUrl, EnginesConfig, GatewayConfig, HttpConfig, OtlpGrpcConfig};
 pub use metrics::METRICS;
 pub use receive::{Coding, CodingError};
 pub use server::serve;

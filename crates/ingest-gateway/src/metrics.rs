@@ -25,7 +25,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: None,
         help: "OTLP requests that an engine has taken, by signal (traces, logs) and transport \
-               (http_protobuf, http_json). An engine may have refused some items of a request.",
+               (http_protobuf, http_json, grpc). An engine may have refused some items of a request.",
     },
     Metric {
         name: REFUSED,

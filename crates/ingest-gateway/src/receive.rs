@@ -61,7 +61,7 @@ impl Signal {
         }
     }
 
-    async fn export(
+    pub(crate) async fn export(
         self,
         engines: &Engines,
         caller: &Caller,

@@ -1,8 +1,9 @@
 //! Routes, and the two things that run: the HTTP server and the watch over the engines.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use access::{Admission, Guard, Listener, Tls};
+use anyhow::Context as _;
 use axum::{
     Router,
     extract::Request,
@@ -13,7 +14,7 @@ use axum::{
 use service_lifecycle::{Process, bind};
 use tokio::time::Instant;
 
-use crate::{GatewayConfig, HttpConfig, door, engines::Engines, query, receive, serving};
+use crate::{GatewayConfig, HttpConfig, door, engines::Engines, grpc, query, receive, serving};
 
 /// What the HTTP port is called in metrics.
 const DOOR: &str = "http";
@@ -44,21 +45,42 @@ pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
     let tls = Tls::open(&config.http.tls, &["h2", "http/1.1"])?;
     let listener = bind(config.http.listen, "http.listen").await?;
     let listener = Listener::new(listener, DOOR, config.http.limits.connections_max, tls.clone());
+    let otlp_grpc = config.otlp_grpc;
+    let grpc_guard = Guard::open(&config.auth, grpc::DOOR)?;
+    let grpc_tls = Tls::open(&otlp_grpc.tls, &["h2"])?;
+    let grpc_listener = bind(otlp_grpc.listen, "otlp_grpc.listen").await?;
+    let connections_max = otlp_grpc.limits.connections_max;
+    let grpc_listener = Listener::new(grpc_listener, grpc::DOOR, connections_max, grpc_tls.clone());
     let admission = Admission::new(&config.http.limits, DOOR);
     let http = config.http;
     let gateway = Arc::new(Gateway { engines: Arc::clone(&engines), http, guard: guard.clone(), admission });
-    let following_tls = async {
-        match tls {
-            Some(tls) => tls.follow().await,
-            None => pending().await,
-        }
-    };
+    let ready = readiness.subscribe();
+    let over_grpc = grpc::serve(
+        Arc::clone(&gateway),
+        otlp_grpc,
+        grpc_listener,
+        grpc_guard.clone(),
+        ready,
+        shutdown.clone(),
+    );
+    let over_http = serving::serve(listener, router(gateway), shutdown.draining());
     tokio::select! {
-        () = serving::serve(listener, router(gateway), shutdown.draining()) => Ok(()),
+        // Each ends when it has finished what was in flight.
+        ((), served) = async { tokio::join!(over_http, over_grpc) } => served.context("failed to serve gRPC"),
         // The engines are watched for as long as requests may need them.
         never = engines.watch() => match never {},
         never = guard.follow() => match never {},
-        never = following_tls => match never {},
+        never = grpc_guard.follow() => match never {},
+        never = follow(tls) => match never {},
+        never = follow(grpc_tls) => match never {},
+    }
+}
+
+/// Uses renewed certificates, if there are any.
+async fn follow(tls: Option<Tls>) -> Infallible {
+    match tls {
+        Some(tls) => tls.follow().await,
+        None => pending().await,
     }
 }
 

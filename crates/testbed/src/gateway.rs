@@ -45,6 +45,7 @@ pub struct GatewayProcess {
     // Dropped in this order: the process ends before its directory goes.
     process: Process,
     http: Port,
+    grpc: Port,
     admin: Port,
     _directory: Directory,
 }
@@ -70,9 +71,12 @@ impl GatewayProcess {
     pub fn spawn(options: &GatewayOptions) -> anyhow::Result<Self> {
         let directory = Directory::create(options.directory.as_deref())?;
         let http = ports::next(options.ports.map(|(http, _)| http), 0)?;
+        // 4316 beside 4318: 4317 is an engine's.
+        let grpc = ports::next(options.ports.map(|(http, _)| http - 2), 0)?;
         let admin = ports::next(options.ports.map(|(_, admin)| admin), 0)?;
         let mut settings = vec![
             ("http.listen".to_owned(), http.address().to_string()),
+            ("otlp_grpc.listen".to_owned(), grpc.address().to_string()),
             ("admin.listen".to_owned(), admin.address().to_string()),
             // A list of strings in TOML is written as in Rust.
             ("engines.urls".to_owned(), format!("{:?}", options.engines)),
@@ -85,7 +89,7 @@ impl GatewayProcess {
             background: options.background,
         };
         let process = service::start(&launch, &settings)?;
-        Ok(Self { process, http, admin, _directory: directory })
+        Ok(Self { process, http, grpc, admin, _directory: directory })
     }
 
     /// Where it takes OTLP/HTTP and answers the query API.
@@ -98,6 +102,12 @@ impl GatewayProcess {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.http())
+    }
+
+    /// Where it takes OTLP/gRPC.
+    #[must_use]
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc.address()
     }
 
     /// Where it answers `/livez`, `/readyz` and `/metrics`.

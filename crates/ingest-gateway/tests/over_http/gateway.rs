@@ -25,6 +25,7 @@ pub(crate) const JSON: &str = "application/json";
 /// A running gateway, killed when dropped.
 pub(crate) struct Gateway {
     http: String,
+    grpc: String,
     admin: String,
     process: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -59,6 +60,7 @@ impl Gateway {
         let urls: Vec<String> = engines.iter().map(|engine| engine.url()).collect();
         let defaults = [
             "http.listen=127.0.0.1:0".to_owned(),
+            "otlp_grpc.listen=127.0.0.1:0".to_owned(),
             "admin.listen=127.0.0.1:0".to_owned(),
             "log.format=json".to_owned(),
             "engines.probe_ms=20".to_owned(),
@@ -74,19 +76,21 @@ impl Gateway {
         let mut listening = follow(&mut process, Arc::clone(&log));
         let mut gateway = Self {
             http: String::new(),
+            grpc: String::new(),
             admin: String::new(),
             process,
             log,
             client: Client::builder().timeout(PATIENCE).no_proxy().build().unwrap(),
             _directory: directory,
         };
-        while gateway.http.is_empty() || gateway.admin.is_empty() {
+        while gateway.http.is_empty() || gateway.grpc.is_empty() || gateway.admin.is_empty() {
             let next = tokio::time::timeout(PATIENCE, listening.recv()).await.ok().flatten();
             let Some((key, address)) = next else {
                 panic!("the gateway does not listen:\n{}", gateway.log());
             };
             match key.as_str() {
                 "http.listen" => gateway.http = address,
+                "otlp_grpc.listen" => gateway.grpc = address,
                 _ => gateway.admin = address,
             }
         }
@@ -99,6 +103,10 @@ impl Gateway {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.http)
+    }
+
+    pub(crate) fn grpc_url(&self) -> String {
+        format!("http://{}", self.grpc)
     }
 
     pub(crate) fn http_address(&self) -> &str {

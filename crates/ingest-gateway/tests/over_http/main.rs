@@ -4,6 +4,7 @@
 
 mod engine;
 mod gateway;
+mod grpc;
 mod otlp;
 mod process;
 mod query;

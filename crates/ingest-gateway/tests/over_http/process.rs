@@ -32,11 +32,11 @@ fn a_wrong_configuration_exits_78_and_says_what_and_where() {
 
 #[test]
 fn check_config_prints_what_counts_and_exits() {
-    let output = run(&["--check-config", "--set", "http.timeout_ms=1234"]);
+    let output = run(&["--check-config", "--set", "engines.hedge_ms=1234"]);
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find(|line| line.starts_with("timeout_ms")).unwrap();
-    assert!(line.starts_with("timeout_ms = 1234") && line.ends_with("# flag --set"), "{line}");
+    let line = text.lines().find(|line| line.starts_with("hedge_ms")).unwrap();
+    assert!(line.starts_with("hedge_ms = 1234") && line.ends_with("# flag --set"), "{line}");
     assert_eq!(run(&["--check-config", "--set", "http.timeout_ms=x"]).status.code(), Some(78));
 }
 

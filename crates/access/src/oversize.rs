@@ -9,33 +9,38 @@ use std::{
     task::{Context, Poll},
 };
 
-use tonic::{
-    Code,
-    codegen::http::{HeaderValue, Response},
-};
+use http::{HeaderValue, Response};
+use tonic::Code;
 use tower::{Layer, Service};
 
 /// Name of the header, or trailer, that carries the status.
 const GRPC_STATUS: &str = "grpc-status";
 /// Name of the one that carries its text, percent-encoded.
 const GRPC_MESSAGE: &str = "grpc-message";
-const MESSAGE: &str = "the message is larger than grpc.max_message_bytes; send smaller batches";
+/// Name of the one that carries its details.
+const GRPC_DETAILS: &str = "grpc-status-details-bin";
+/// Ends the text that is put there; percent-encoding leaves these letters as they are.
+const ADVICE: &[u8] = b"batches";
 
 /// Puts [`Oversize`] around a service.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct OversizeLayer;
+pub struct OversizeLayer {
+    /// The section of the configuration that holds the `max_message_bytes` of the door, for errors.
+    pub section: &'static str,
+}
 
 /// Rewrites OUT_OF_RANGE, which only tonic itself answers here, to RESOURCE_EXHAUSTED, and names the limit.
 #[derive(Debug, Clone)]
-pub(crate) struct Oversize<S> {
+pub struct Oversize<S> {
     service: S,
+    section: &'static str,
 }
 
 impl<S> Layer<S> for OversizeLayer {
     type Service = Oversize<S>;
 
     fn layer(&self, service: S) -> Oversize<S> {
-        Oversize { service }
+        Oversize { service, section: self.section }
     }
 }
 
@@ -54,14 +59,21 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let response = self.service.call(request);
+        let section = self.section;
         Box::pin(async move {
             let mut response = response.await?;
             let headers = response.headers_mut();
             let is = |code: Code| headers.get(GRPC_STATUS) == Some(&HeaderValue::from(code as i32));
-            // After decompression tonic answers RESOURCE_EXHAUSTED by itself; no service of the engine does.
-            if is(Code::OutOfRange) || is(Code::ResourceExhausted) {
+            // After decompression tonic answers RESOURCE_EXHAUSTED by itself. An engine behind this door
+            // says which limit of its own it was, or when to try again.
+            let says_why = headers.contains_key(GRPC_DETAILS)
+                || headers.get(GRPC_MESSAGE).is_some_and(|message| message.as_bytes().ends_with(ADVICE));
+            if is(Code::OutOfRange) || is(Code::ResourceExhausted) && !says_why {
                 headers.insert(GRPC_STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
-                headers.insert(GRPC_MESSAGE, HeaderValue::from_static(MESSAGE));
+                let message =
+                    format!("the message is larger than {section}.max_message_bytes; send smaller batches");
+                let message = HeaderValue::try_from(message);
+                headers.insert(GRPC_MESSAGE, message.expect("a section is named in ASCII"));
             }
             Ok(response)
         })
