@@ -354,7 +354,7 @@ async fn reads_are_whole_while_a_slot_moves() {
         (all, all),
         "all but the indexes has moved"
     );
-    for index in ["time:{0}", "due:{0}"] {
+    for index in ["time:{0}", "exp:{0}", "due:{0}"] {
         source.command(&["MIGRATE", &host, &port, index, "0", "5000"]).await.unwrap();
     }
     for node in [target, source, &cluster.nodes()[(from + 2) % 3]] {
