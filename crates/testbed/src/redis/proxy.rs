@@ -38,11 +38,20 @@ pub enum Network {
     LosesAnswers,
 }
 
+/// The network as it is now, and what it has done.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    network: Network,
+    /// How often it changed in a way that connections of clients do not survive. Counted, so that a
+    /// connection which looks only after the next change has ended all the same.
+    ends: u64,
+}
+
 /// A proxy in front of one Redis server; ends when dropped.
 #[derive(Debug)]
 pub struct Proxy {
     port: Port,
-    network: watch::Sender<Network>,
+    state: watch::Sender<State>,
     /// Accepts, and owns the connections.
     _acceptor: JoinSet<()>,
 }
@@ -61,10 +70,10 @@ impl Proxy {
         };
         let listener =
             listen().with_context(|| format!("failed to listen on {} for a proxy", port.address()))?;
-        let network = watch::Sender::new(Network::Whole);
+        let state = watch::Sender::new(State { network: Network::Whole, ends: 0 });
         let mut acceptor = JoinSet::new();
-        acceptor.spawn(accept(listener, server, network.subscribe()));
-        Ok(Self { port, network, _acceptor: acceptor })
+        acceptor.spawn(accept(listener, server, state.subscribe()));
+        Ok(Self { port, state, _acceptor: acceptor })
     }
 
     /// Where it listens.
@@ -75,16 +84,22 @@ impl Proxy {
 
     /// Changes the network, for the connections that are there too.
     pub fn turn(&self, network: Network) {
-        self.network.send_replace(network);
+        self.state.send_modify(|state| {
+            if network == Network::Cut || state.network == Network::Silent {
+                state.ends += 1;
+            }
+            state.network = network;
+        });
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, network: watch::Receiver<Network>) {
+async fn accept(listener: TcpListener, server: SocketAddr, state: watch::Receiver<State>) {
     let mut connections = JoinSet::new();
     loop {
         // An accept that fails says something about one connection, or will do so again: no reason to end.
         if let Ok((client, _)) = listener.accept().await {
-            let connection = Connection { network: network.clone(), kind: Mutex::default() };
+            let begun_at = state.borrow().ends;
+            let connection = Connection { state: state.clone(), begun_at, kind: Mutex::default() };
             connections.spawn(connection.serve(client, server));
         }
         while connections.try_join_next().is_some() {}
@@ -106,7 +121,9 @@ enum Kind {
 
 #[derive(Debug)]
 struct Connection {
-    network: watch::Receiver<Network>,
+    state: watch::Receiver<State>,
+    /// What [`State::ends`] was when it began.
+    begun_at: u64,
     kind: Mutex<Kind>,
 }
 
@@ -131,7 +148,7 @@ impl Connection {
 
     /// What the network does to this connection now.
     fn network(&self) -> Network {
-        if *self.kind.lock() == Kind::Replica { Network::Whole } else { *self.network.borrow() }
+        if *self.kind.lock() == Kind::Replica { Network::Whole } else { self.state.borrow().network }
     }
 
     async fn requests(&self, mut from: tcp::ReadHalf<'_>, mut to: tcp::WriteHalf<'_>) {
@@ -186,16 +203,10 @@ impl Connection {
 
     /// Waits for a change of the network that this connection does not survive.
     async fn ended_by_change(&self) {
-        let mut network = self.network.clone();
-        let mut before = *network.borrow_and_update();
-        while network.changed().await.is_ok() {
-            let now = *network.borrow_and_update();
-            let is_replica = *self.kind.lock() == Kind::Replica;
-            if !is_replica && (now == Network::Cut || before == Network::Silent) {
-                return;
-            }
-            before = now;
-        }
+        let mut state = self.state.clone();
+        let is_ended = |state: &State| state.ends != self.begun_at && *self.kind.lock() != Kind::Replica;
+        // An error: the proxy has ended, and its connections with it.
+        let _ = state.wait_for(is_ended).await;
     }
 }
 
