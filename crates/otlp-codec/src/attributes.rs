@@ -2,6 +2,7 @@
 
 use crate::{
     facts::{Origin, UNKNOWN_SERVICE},
+    split::Subject,
     text::{TEXT_BYTES_MAX, bounded},
     wire::{DecodeError, Reader, Slice},
 };
@@ -61,6 +62,35 @@ impl SplitOptions {
     pub(crate) fn named(&self, key: &FoundKey) -> (String, String) {
         (self.correlation_keys[key.preference].clone(), key.value.clone())
     }
+}
+
+/// Names the subject of a log record without a trace id: its own keys before its resource's.
+pub(crate) fn subject_of_keys(options: &SplitOptions, own: &[FoundKey], resource: &[FoundKey]) -> Subject {
+    let preferred = |keys: &[FoundKey]| {
+        let key = keys.iter().min_by_key(|key| key.preference)?;
+        let (name, value) = options.named(key);
+        Some(Subject::Key { name, value })
+    };
+    preferred(own).or_else(|| preferred(resource)).unwrap_or(Subject::None)
+}
+
+/// Finds the configured keys of the resource inside a `ResourceSpans` or `ResourceLogs`.
+pub(crate) fn keys_of_resource(
+    message: &'static str,
+    slice: Slice<'_>,
+    options: &SplitOptions,
+) -> Result<Vec<FoundKey>, DecodeError> {
+    let mut keys = Vec::new();
+    if options.correlation_keys.is_empty() {
+        return Ok(keys);
+    }
+    let mut reader = Reader::new(message, slice);
+    while let Some(field) = reader.field()? {
+        if field.number == RESOURCE {
+            options.find_keys("Resource", field.bytes()?, RESOURCE_ATTRIBUTES, &mut keys)?;
+        }
+    }
+    Ok(keys)
 }
 
 /// What the resource of a resource message says.

@@ -2,6 +2,7 @@
 //!
 //! * [`split_traces`] and [`split_logs`] cut an export request into one [`Part`] per trace or
 //!   correlation key, with the [`Facts`] a store wants to know about it.
+//! * [`partition_traces`] and [`partition_logs`] cut one into smaller requests for several places.
 //! * [`merge_traces`] and [`merge_logs`] read parts back as one message without duplicates.
 //! * [`json`] turns OTLP/JSON into protobuf and back.
 //!
@@ -16,6 +17,7 @@ mod identity;
 pub mod json;
 mod log_record;
 mod merge;
+mod partition;
 mod seeded;
 mod span;
 mod split;
@@ -25,5 +27,6 @@ mod wire;
 pub use attributes::SplitOptions;
 pub use facts::{Facts, Origin, Root, UNKNOWN_SERVICE};
 pub use merge::{Merged, merge_logs, merge_traces};
+pub use partition::{Share, partition_logs, partition_traces};
 pub use split::{PARTS_BYTES_MAX, Part, RejectReason, Rejected, Split, Subject, split_logs, split_traces};
 pub use wire::DecodeError;

@@ -1,7 +1,7 @@
 //! A log record's own fields, as far as splitting needs them.
 
 use crate::{
-    span::valid_id,
+    span::{last_id, valid_id},
     wire::{DecodeError, Reader, Slice},
 };
 
@@ -17,6 +17,11 @@ pub(crate) struct LogRecord<'a> {
     time_unix_nano: u64,
     observed_time_unix_nano: u64,
     severity_number: i32,
+}
+
+/// Reads the trace id alone; `None` when it is absent or not valid.
+pub(crate) fn trace_id(slice: Slice<'_>) -> Result<Option<[u8; 16]>, DecodeError> {
+    last_id("LogRecord", slice, 9)
 }
 
 impl<'a> LogRecord<'a> {

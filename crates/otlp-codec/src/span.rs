@@ -72,6 +72,27 @@ impl<'a> Span<'a> {
     }
 }
 
+/// Reads the trace id alone; `None` when it is not valid.
+pub(crate) fn trace_id(slice: Slice<'_>) -> Result<Option<[u8; 16]>, DecodeError> {
+    last_id("Span", slice, 1)
+}
+
+/// Reads an id alone; of several the last one counts.
+pub(crate) fn last_id<const N: usize>(
+    message: &'static str,
+    slice: Slice<'_>,
+    number: u32,
+) -> Result<Option<[u8; N]>, DecodeError> {
+    let mut id = &[][..];
+    let mut reader = Reader::new(message, slice);
+    while let Some(field) = reader.field()? {
+        if field.number == number {
+            id = field.bytes()?.bytes;
+        }
+    }
+    Ok(valid_id(id))
+}
+
 /// Returns the id if it has the right length and is not all zero.
 pub(crate) fn valid_id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     let id: [u8; N] = bytes.try_into().ok()?;

@@ -1,7 +1,7 @@
 //! Collects the items of each subject while a request is walked, and encodes them at the end.
 
 use crate::{
-    attributes::{FoundKey, Resource, SplitOptions},
+    attributes::{FoundKey, Resource, SplitOptions, subject_of_keys},
     envelope::{Children, Heads, Item, ScopeHead, Signal},
     facts::{Facts, Root},
     seeded::SeededMap,
@@ -105,15 +105,10 @@ impl<'a> Parts<'a> {
         &self.heads.scopes[self.heads.scopes.len() - 1].head
     }
 
-    /// Names the subject of a log record without a trace id: its own keys before its resource's.
+    /// Names the subject of a log record without a trace id.
     pub(super) fn key_subject(&self, own: &[FoundKey]) -> Subject {
         let resource = &self.resources[self.resources.len() - 1];
-        let preferred = |keys: &[FoundKey]| {
-            let key = keys.iter().min_by_key(|key| key.preference)?;
-            let (name, value) = self.options.named(key);
-            Some(Subject::Key { name, value })
-        };
-        preferred(own).or_else(|| preferred(&resource.keys)).unwrap_or(Subject::None)
+        subject_of_keys(self.options, own, &resource.keys)
     }
 
     /// Opens the part of `subject`, at the resource and scope that the walk is in.

@@ -5,9 +5,9 @@ mod messages;
 use std::collections::BTreeMap;
 
 use otlp_codec::{
-    SplitOptions, Subject,
+    Part, SplitOptions, Subject,
     json::{Message, from_protobuf, to_protobuf},
-    merge_logs, merge_traces, split_logs, split_traces,
+    merge_logs, merge_traces, partition_logs, partition_traces, split_logs, split_traces,
 };
 use otlp_proto::opentelemetry::proto::{logs::v1::LogsData, trace::v1::TracesData};
 use proptest::{collection::vec, prelude::*, test_runner::FileFailurePersistence};
@@ -265,6 +265,45 @@ proptest! {
         }
         if let Ok(bytes) = to_protobuf(Message::LogsData, &text) {
             prop_assert_eq!(LogsData::decode(&bytes[..]).unwrap().encode_to_vec(), bytes);
+        }
+    }
+
+    #[test]
+    fn shares_split_into_the_parts_of_the_whole(bytes in any_wire_bytes(), places in 1..4_usize) {
+        // By content alone, as places must be chosen.
+        let place = |subject: &Subject| match subject {
+            Subject::Trace(id) => usize::from(id[0]) % places,
+            Subject::Key { value, .. } => value.len() % places,
+            Subject::None => 0,
+        };
+        let sorted = |mut parts: Vec<Part>| {
+            parts.sort_by_key(|part| format!("{:?}", part.subject));
+            parts
+        };
+        if let Ok(whole) = split_traces(&bytes, &with_keys()) {
+            let (mut parts, mut received, mut rejected) = (Vec::new(), 0, 0);
+            for share in partition_traces(&bytes, place).unwrap() {
+                let split = split_traces(&share.request, &with_keys()).unwrap();
+                prop_assert_eq!(share.items, split.received);
+                prop_assert!(split.parts.iter().all(|part| place(&part.subject) == share.place));
+                parts.extend(split.parts);
+                received += split.received;
+                rejected += split.rejected.total();
+            }
+            prop_assert_eq!(sorted(parts), sorted(whole.parts));
+            prop_assert_eq!((received, rejected), (whole.received, whole.rejected.total()));
+        }
+        if let Ok(whole) = split_logs(&bytes, &with_keys()) {
+            let (mut parts, mut received) = (Vec::new(), 0);
+            for share in partition_logs(&bytes, &with_keys(), place).unwrap() {
+                let split = split_logs(&share.request, &with_keys()).unwrap();
+                prop_assert_eq!(share.items, split.received);
+                prop_assert!(split.parts.iter().all(|part| place(&part.subject) == share.place));
+                parts.extend(split.parts);
+                received += split.received;
+            }
+            prop_assert_eq!(sorted(parts), sorted(whole.parts));
+            prop_assert_eq!(received, whole.received);
         }
     }
 
