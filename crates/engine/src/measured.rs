@@ -105,6 +105,10 @@ impl StateManager for Measured {
         self.store.backend()
     }
 
+    async fn state_id(&self) -> Result<String> {
+        self.measure("state_id", self.store.state_id()).await
+    }
+
     async fn close(&self) -> Result<()> {
         self.measure("close", self.store.close()).await
     }

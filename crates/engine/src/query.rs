@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Datelike as _, Utc};
 use otlp_codec::{DecodeError, Merged, merge_logs, merge_traces};
 use otlp_proto::correlation::v1::{
     CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationSummary, CountCorrelationsRequest,
-    CountCorrelationsResponse, DeleteCorrelationRequest, DeleteCorrelationResponse, GetCorrelationRequest,
-    GetCorrelationResponse, ListCorrelationsRequest, ListCorrelationsResponse, StateBackend, View,
-    correlation_service_server::CorrelationService,
+    CountCorrelationsResponse, DeleteCorrelationRequest, DeleteCorrelationResponse, DescribeStateRequest,
+    DescribeStateResponse, GetCorrelationRequest, GetCorrelationResponse, ListCorrelationsRequest,
+    ListCorrelationsResponse, StateBackend, View, correlation_service_server::CorrelationService,
 };
 use prost_types::Timestamp;
 use state_core::{
@@ -35,6 +34,14 @@ pub(crate) struct Query {
 impl Query {
     pub(crate) fn new(store: Arc<dyn StateManager>) -> Self {
         Self { store }
+    }
+
+    fn backend(&self) -> StateBackend {
+        match self.store.backend() {
+            Backend::Memory => StateBackend::Memory,
+            Backend::Redis => StateBackend::Redis,
+            Backend::RedisCluster => StateBackend::RedisCluster,
+        }
     }
 }
 
@@ -90,7 +97,7 @@ impl CorrelationService for Query {
         let page = self.store.get_correlations_by_time_range(&query).await.map_err(failed)?;
         Ok(Response::new(ListCorrelationsResponse {
             correlations: page.correlations.into_iter().map(convert).collect(),
-            next_page_token: page.next.as_ref().map(write_token).unwrap_or_default(),
+            next_page_token: page.next.as_ref().map(Cursor::to_token).unwrap_or_default(),
         }))
     }
 
@@ -111,12 +118,15 @@ impl CorrelationService for Query {
     ) -> Result<Response<CountCorrelationsResponse>, Status> {
         door::demand_all_tenants(&request)?;
         let correlations = self.store.get_correlation_count().await.map_err(failed)?;
-        let state = match self.store.backend() {
-            Backend::Memory => StateBackend::Memory,
-            Backend::Redis => StateBackend::Redis,
-            Backend::RedisCluster => StateBackend::RedisCluster,
-        };
-        Ok(Response::new(CountCorrelationsResponse { correlations, state: state.into() }))
+        Ok(Response::new(CountCorrelationsResponse { correlations, state: self.backend().into() }))
+    }
+
+    async fn describe_state(
+        &self,
+        _request: Request<DescribeStateRequest>,
+    ) -> Result<Response<DescribeStateResponse>, Status> {
+        let state_id = self.store.state_id().await.map_err(failed)?;
+        Ok(Response::new(DescribeStateResponse { state: self.backend().into(), state_id }))
     }
 
     async fn clean_up_correlations(
@@ -203,40 +213,17 @@ fn in_calendar(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
     (1..=9999).contains(&time.year()).then_some(time)
 }
 
-/// Writes a place as text that stays valid for any replica.
-fn write_token(cursor: &Cursor) -> String {
-    let id = cursor.correlation_id.as_ref().map_or("", |id| id.as_str());
-    URL_SAFE_NO_PAD.encode(format!("{}/{id}", cursor.last_updated.timestamp_micros()))
-}
-
 fn read_token(token: &str) -> Result<Option<Cursor>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    let read = || {
-        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
-        let (micros, id) = text.split_once('/')?;
-        let last_updated = in_calendar(DateTime::from_timestamp_micros(micros.parse().ok()?)?)?;
-        let correlation_id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
-        Some(Cursor { last_updated, correlation_id })
-    };
-    read()
-        .map(Some)
-        .ok_or_else(|| status::invalid("page_token", "expected next_page_token of an answer before"))
+    let invalid = || status::invalid("page_token", "expected next_page_token of an answer before");
+    Cursor::from_token(token).map(Some).ok_or_else(invalid)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_token_leads_back_to_its_place() {
-        let last_updated = DateTime::from_timestamp_micros(1_600_000_000_123_456).unwrap();
-        for correlation_id in [None, Some("order=7/8 é".parse().unwrap())] {
-            let cursor = Cursor { last_updated, correlation_id };
-            assert_eq!(read_token(&write_token(&cursor)).unwrap(), Some(cursor));
-        }
-    }
 
     #[test]
     fn a_made_up_page_token_is_refused() {

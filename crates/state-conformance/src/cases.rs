@@ -134,6 +134,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
             the_count_follows_every_change
             an_open_store_is_ready
             a_closed_store_refuses_and_says_so
+            who_shares_a_state_knows_it_by_the_same_id
             the_state_outlives_its_clients;
     }
     .into_iter()

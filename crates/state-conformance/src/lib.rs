@@ -27,6 +27,11 @@ pub(crate) struct Space {
 }
 
 impl Space {
+    /// Another space, for cases about two of them.
+    fn beside(&self) -> Self {
+        Self { name: format!("{}-beside", self.name), ..self.clone() }
+    }
+
     /// A client with the default settings.
     async fn client(&self) -> Arc<dyn StateManager> {
         self.client_with(Settings::default()).await

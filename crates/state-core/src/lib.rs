@@ -5,6 +5,7 @@
 //! associative; what a reader sees, [`CorrelationEntry`] and [`Summary`], is the fold of that set.
 #![warn(missing_docs)]
 
+mod cursor;
 mod entry;
 mod error;
 mod fragment;
@@ -14,11 +15,12 @@ mod manager;
 mod settings;
 mod summary;
 
+pub use cursor::Cursor;
 pub use entry::{CorrelationEntry, Overrides};
 pub use error::{BoxError, Error, Result};
 pub use fragment::{Facts, Fragment, FragmentId, Identity, Origin, Root, Signal};
 pub use id::{CorrelationId, CorrelationKey, InvalidId, Tenant, TraceId};
 pub use lifecycle::{Claim, Event, EventId, Finish, Finished, Release, Ticket, news};
-pub use manager::{Append, Backend, Cursor, Outcome, Page, RangeQuery, Refusal, StateManager};
+pub use manager::{Append, Backend, Outcome, Page, RangeQuery, Refusal, StateManager};
 pub use settings::{Limits, Settings};
 pub use summary::{Counts, Labels, Summary};

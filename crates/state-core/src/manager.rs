@@ -3,11 +3,11 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::{
-    Claim, CorrelationEntry, CorrelationId, CorrelationKey, Event, EventId, Finish, Finished, Fragment,
-    Release, Result, Summary, Tenant,
+    Claim, CorrelationEntry, CorrelationKey, Cursor, Event, EventId, Finish, Finished, Fragment, Release,
+    Result, Summary, Tenant,
 };
 
 /// Shared state of correlations.
@@ -106,6 +106,11 @@ pub trait StateManager: fmt::Debug + Send + Sync + 'static {
     /// Which backend this is.
     fn backend(&self) -> Backend;
 
+    /// Which state this is: the same text for all that share their correlations, another for all others.
+    ///
+    /// At most 64 printable ASCII characters; it stays as long as the state does.
+    async fn state_id(&self) -> Result<String>;
+
     /// Finishes what is in flight and ends the store's connections. The state itself stays.
     async fn close(&self) -> Result<()>;
 }
@@ -202,41 +207,6 @@ impl RangeQuery {
             && self.to.is_none_or(|to| time < to)
             && self.after.as_ref().is_none_or(|after| *after < Cursor::of(summary))
             && self.service.as_ref().is_none_or(|service| summary.involves(service))
-    }
-}
-
-/// A place in a list that is ordered by last arrival, newest first, then by id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
-    /// Last arrival of the correlation before the place.
-    pub last_updated: DateTime<Utc>,
-    /// Its id; `None` is the place before all that arrived last at this time.
-    pub correlation_id: Option<CorrelationId>,
-}
-
-impl Cursor {
-    /// The place right after a correlation.
-    pub fn of(summary: &Summary) -> Self {
-        Self { last_updated: summary.last_updated, correlation_id: Some(summary.correlation_id.clone()) }
-    }
-
-    /// The place before all whose last arrival lies before a time.
-    pub fn before(time: DateTime<Utc>) -> Self {
-        let last_updated = time.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(time);
-        Self { last_updated, correlation_id: None }
-    }
-}
-
-impl PartialOrd for Cursor {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Cursor {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let newest_first = other.last_updated.cmp(&self.last_updated);
-        newest_first.then_with(|| self.correlation_id.cmp(&other.correlation_id))
     }
 }
 

@@ -10,7 +10,7 @@ mod stored;
 
 use std::{
     fmt,
-    hash::BuildHasher,
+    hash::{self, BuildHasher},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -64,6 +64,8 @@ pub struct InMemoryStateManager {
 }
 
 struct State {
+    /// Random: whoever shares this memory has the same.
+    id: u64,
     settings: Settings,
     budget: Budget,
     clock: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
@@ -87,6 +89,8 @@ impl InMemoryStateManager {
     ) -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
         let state = State {
+            // The standard library seeds it from the operating system's random numbers.
+            id: hash::RandomState::new().hash_one(()),
             settings,
             budget: Budget::new(config.bytes_max),
             clock: Box::new(clock),
@@ -304,6 +308,10 @@ impl StateManager for InMemoryStateManager {
 
     fn backend(&self) -> Backend {
         Backend::Memory
+    }
+
+    async fn state_id(&self) -> Result<String> {
+        self.open(|| "tell its id".to_owned()).map(|state| format!("{:016x}", state.id))
     }
 
     async fn close(&self) -> Result<()> {

@@ -11,7 +11,7 @@
 //! | `due:{T}` | ZSET | the bucket's active correlations by the time to look whether they are to be closed | likewise | `append`, `set`, `claim`, `finish`, `release` |
 //! | `out:{T}` | ZSET | outbox: the bucket's correlations with events that nobody has removed, by when the oldest was closed | likewise | `finish`, `remove_events` |
 //! | `gone:{T}` | STRING | when something was removed last: a write for a `WAIT` to vouch for | one minute | `delete`, `cleanup` |
-//! | `schema` | STRING | layout version, number of buckets, replicas that every primary had at the first start | none: it says how to read all others | the first client |
+//! | `schema` | STRING | layout version, number of buckets, replicas that every primary had at the first start, id of the state | none: it says how to read all others | the first client |
 //!
 //! What removes a correlation (`delete`, `cleanup`, `expire`, and `append` and `set` in the place of
 //! an old one) removes its members from all four sorted sets in the same step.

@@ -1,5 +1,7 @@
 //! What must be true of Redis before the store serves: its version, its settings, and the layout.
 
+use std::hash::{BuildHasher as _, RandomState};
+
 use fred::prelude::Value;
 use futures::future::try_join_all;
 use state_core::Result;
@@ -8,13 +10,22 @@ use tokio::time::Instant;
 use crate::{error, keys::Keys, link::Command, node::Node, router::Router};
 
 /// Version of the layout in `keys.rs`, `field.rs` and `packed.rs`. Another one is refused.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
-/// Writes the layout or finds the same. Answers how many replicas every primary had when it was written.
+/// What was written at the first start beside the layout.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    /// How many replicas every primary had.
+    pub(crate) replicas: usize,
+    /// Random: tells this state from all others.
+    pub(crate) id: String,
+}
+
+/// Writes the layout or finds the same. Answers what else was written at the first start.
 ///
 /// # Errors
 /// Another layout is there: not retryable, with what to do about it.
-pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> Result<usize> {
+pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> Result<Schema> {
     let attempted = format!("verify the layout in key {}", keys.schema());
     let layout = format!("layout={LAYOUT} buckets={}", keys.buckets().count());
     let call = |command| router.call(&attempted, keys.schema_slot(), vec![command], deadline);
@@ -25,7 +36,8 @@ pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> R
         let primaries = router.servers().primaries();
         let inspections = try_join_all(primaries.iter().map(|node| inspect(&attempted, node)));
         let replicas = inspections.await?.into_iter().min().unwrap_or_default();
-        let schema = format!("{layout} replicas={replicas}");
+        // The standard library seeds it from the operating system's random numbers.
+        let schema = format!("{layout} replicas={replicas} id={:016x}", RandomState::new().hash_one(LAYOUT));
         // What later starts go by must not be lost with the server that wrote it.
         router.replicas().require(replicas.min(1));
         let set = vec![Command::new("SET", [keys.schema(), schema.as_str(), "NX"])];
@@ -33,8 +45,11 @@ pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> R
         found = call(read()).await?.pop().and_then(Value::into_string);
     }
     let found = found.unwrap_or_default();
-    let replicas = found.strip_prefix(&layout).and_then(|rest| rest.strip_prefix(" replicas=")?.parse().ok());
-    replicas.ok_or_else(|| {
+    let first_start = || {
+        let (replicas, id) = found.strip_prefix(&layout)?.strip_prefix(" replicas=")?.split_once(" id=")?;
+        Some(Schema { replicas: replicas.parse().ok()?, id: id.to_owned() })
+    };
+    first_start().ok_or_else(|| {
         let what_to_do = if found.starts_with(&format!("layout={LAYOUT} ")) {
             "configure the same number of buckets, or another key prefix for a state of its own"
         } else {

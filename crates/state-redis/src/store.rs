@@ -32,7 +32,8 @@ use crate::{
     node::NodeConfig,
     packed::Packer,
     router::Router,
-    schema, script,
+    schema::{self, Schema},
+    script,
 };
 
 /// Batches above this are packed where that does not hold up others: LZ4 takes about 2 ns a byte.
@@ -50,7 +51,7 @@ pub struct RedisStateManager {
     acknowledge: Acknowledge,
     in_flight: InFlight,
     /// Whether the servers were found fit to serve.
-    verified: OnceCell<()>,
+    verified: OnceCell<Schema>,
 }
 
 impl RedisStateManager {
@@ -90,17 +91,18 @@ impl RedisStateManager {
     }
 
     /// Connects and verifies the layout, once.
-    async fn open(&self, attempted: &str) -> Result<()> {
+    async fn open(&self, attempted: &str) -> Result<&Schema> {
         if self.router.servers().are_closed() {
             return Err(Error::Closed { attempted: attempted.into() });
         }
-        if self.verified.initialized() {
-            return Ok(());
+        if let Some(schema) = self.verified.get() {
+            return Ok(schema);
         }
         let deadline = self.router.deadline();
         let verify = async || {
             self.router.servers().look(attempted, deadline).await?;
-            let at_first_start = schema::verify(&self.router, &self.keys, deadline).await?;
+            let schema = schema::verify(&self.router, &self.keys, deadline).await?;
+            let at_first_start = schema.replicas;
             let required = match self.acknowledge {
                 Acknowledge::Auto => at_first_start.min(1),
                 Acknowledge::Primary => 0,
@@ -113,14 +115,11 @@ impl RedisStateManager {
             }
             info!(replicas = required, level = ?self.acknowledge, "writes are confirmed by primary and replicas");
             self.append.replicas.require(required);
-            Ok(())
+            Ok(schema)
         };
         // Each caller waits for its own time, not for those before it in turn.
         let opened = timeout_at(deadline, self.verified.get_or_try_init(verify));
-        opened
-            .await
-            .unwrap_or_else(|_| Err(error::unavailable(attempted, "Redis was not reached in time")))
-            .map(drop)
+        opened.await.unwrap_or_else(|_| Err(error::unavailable(attempted, "Redis was not reached in time")))
     }
 
     fn keys_of(&self, bucket: Bucket, members: &[Bytes]) -> Vec<Bytes> {
@@ -383,6 +382,10 @@ impl StateManager for RedisStateManager {
 
     fn backend(&self) -> Backend {
         if self.router.servers().are_clustered() { Backend::RedisCluster } else { Backend::Redis }
+    }
+
+    async fn state_id(&self) -> Result<String> {
+        self.open("tell the id of the state").await.map(|schema| schema.id.clone())
     }
 
     async fn close(&self) -> Result<()> {

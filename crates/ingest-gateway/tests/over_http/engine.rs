@@ -11,8 +11,8 @@ use otlp_proto::{
     correlation::v1::{
         CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationSummary,
         CountCorrelationsRequest, CountCorrelationsResponse, DeleteCorrelationRequest,
-        DeleteCorrelationResponse, GetCorrelationRequest, GetCorrelationResponse, ListCorrelationsRequest,
-        ListCorrelationsResponse, StateBackend,
+        DeleteCorrelationResponse, DescribeStateRequest, DescribeStateResponse, GetCorrelationRequest,
+        GetCorrelationResponse, ListCorrelationsRequest, ListCorrelationsResponse, StateBackend,
         correlation_service_server::{CorrelationService, CorrelationServiceServer},
     },
     raw::{
@@ -53,6 +53,7 @@ struct State {
     answer: Mutex<Answer>,
     received: Mutex<Vec<(&'static str, Bytes)>>,
     timeouts: Mutex<Vec<String>>,
+    state_id: Mutex<String>,
     listed: Mutex<Vec<ListCorrelationsRequest>>,
     called: Notify,
 }
@@ -72,6 +73,8 @@ impl FakeEngine {
             answer: Mutex::new(Answer::Bytes(Bytes::new())),
             received: Mutex::default(),
             timeouts: Mutex::default(),
+            // One for all, until a test says otherwise.
+            state_id: Mutex::new("shared".to_owned()),
             listed: Mutex::default(),
             called: Notify::new(),
         });
@@ -97,6 +100,11 @@ impl FakeEngine {
 
     pub(crate) fn fails(&self, code: Code) {
         self.answers(Answer::Status(Status::new(code, "said the engine")));
+    }
+
+    /// Keeps a state of its own from now on.
+    pub(crate) fn has_state(&self, id: &str) {
+        id.clone_into(&mut self.state.state_id.lock().unwrap());
     }
 
     /// Signal and message of every export so far.
@@ -242,6 +250,14 @@ impl CorrelationService for Service {
             correlations: 7,
             state: StateBackend::RedisCluster.into(),
         }))
+    }
+
+    async fn describe_state(
+        &self,
+        _request: Request<DescribeStateRequest>,
+    ) -> Result<Response<DescribeStateResponse>, Status> {
+        let state_id = self.0.state_id.lock().unwrap().clone();
+        Ok(Response::new(DescribeStateResponse { state: StateBackend::RedisCluster.into(), state_id }))
     }
 
     async fn clean_up_correlations(

@@ -42,11 +42,21 @@ pub(crate) async fn a_closed_store_refuses_and_says_so(space: Space) {
         store.expire().await.err(),
         store.get_correlation_count().await.err(),
         store.ready().await.err(),
+        store.state_id().await.err(),
     ];
     for (place, error) in errors.into_iter().enumerate() {
         let error = error.unwrap_or_else(|| panic!("operation {place} was served by a closed store"));
         assert!(matches!(error, Error::Closed { .. }) && error.is_retryable(), "operation {place}: {error}");
     }
+}
+
+pub(crate) async fn who_shares_a_state_knows_it_by_the_same_id(space: Space) {
+    let (one, another) = (space.client().await, space.client().await);
+    let id = one.state_id().await.unwrap();
+    assert!((1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id:?}");
+    append(&*another, &key("a"), spans(1, 1)).await;
+    assert_eq!(another.state_id().await.unwrap(), id);
+    assert_ne!(space.beside().client().await.state_id().await.unwrap(), id);
 }
 
 pub(crate) async fn the_state_outlives_its_clients(space: Space) {
