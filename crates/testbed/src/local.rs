@@ -159,7 +159,8 @@ impl LocalCluster {
         });
         let gateways = self.gateways.iter().map(|gateway| {
             let entry = Entry::of(gateway.process())?;
-            Ok(RunningGateway { http: gateway.http(), admin: gateway.admin(), entry })
+            let (http, grpc, admin) = (gateway.http(), gateway.grpc(), gateway.admin());
+            Ok(RunningGateway { http, grpc, admin, entry })
         });
         Ok(Running {
             state: self.backend,

@@ -73,6 +73,8 @@ pub struct RunningEngine {
 pub struct RunningGateway {
     /// Where it takes OTLP/HTTP and answers the query API.
     pub http: SocketAddr,
+    /// Where it takes OTLP/gRPC.
+    pub grpc: SocketAddr,
     /// Where it answers `/readyz` and `/metrics`.
     pub admin: SocketAddr,
     /// The process.
@@ -280,7 +282,12 @@ mod tests {
             state: Backend::RedisCluster,
             redis: vec![RunningRedis { address, entry: entry(1, 10) }],
             engines: vec![RunningEngine { grpc: address, admin: address, entry: entry(2, 20) }],
-            gateways: vec![RunningGateway { http: address, admin: address, entry: entry(3, 30) }],
+            gateways: vec![RunningGateway {
+                http: address,
+                grpc: address,
+                admin: address,
+                entry: entry(3, 30),
+            }],
         };
         running.save(home.path()).unwrap();
         let read = Running::load(home.path()).unwrap().unwrap();

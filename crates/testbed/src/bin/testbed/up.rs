@@ -187,7 +187,8 @@ fn introduce(running: &Running) {
     let rows = [
         ("state", running.state.to_string()),
         ("Redis", list(running.redis.iter().map(|redis| redis.address.to_string()).collect())),
-        ("OTLP/gRPC", list(engines.clone().map(|engine| engine.grpc.to_string()).collect())),
+        ("engines", list(engines.clone().map(|engine| engine.grpc.to_string()).collect())),
+        ("OTLP/gRPC", list(gateways.clone().map(|gateway| gateway.grpc.to_string()).collect())),
         ("OTLP/HTTP", list(gateways.clone().map(|gateway| format!("http://{}", gateway.http)).collect())),
         (
             "metrics",
