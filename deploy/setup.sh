@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, testing and running this project needs on a Debian machine with Rust:
-# a C compiler, redis-server, valkey-server, libfaketime, nginx, the OTLP exporters of Python and JavaScript, and just.
+# a C compiler, redis-server, valkey-server, libfaketime, nss_wrapper, nginx, the OTLP exporters of Python and JavaScript, and just.
 # Says what it does; does nothing when all is there.
 set -eu
 
@@ -187,6 +187,14 @@ install_faketime() {
     install_packages faketime
 }
 
+# Lets a test change the addresses of a name.
+install_nss_wrapper() {
+    for library in /usr/lib/*/libnss_wrapper.so; do
+        if [ -e "$library" ]; then return; fi
+    done
+    install_packages libnss-wrapper
+}
+
 check_rust() {
     has cargo || fail "no cargo found; install Rust from https://rustup.rs"
     # rustup puts programs for both on PATH even where the component itself is missing.
@@ -205,6 +213,7 @@ install_compiler
 install_redis
 install_valkey
 install_faketime
+install_nss_wrapper
 install_nginx
 install_clients
 install_just

@@ -25,4 +25,4 @@ pub use listener::Listener;
 pub use metric::METRICS;
 pub use oversize::{Oversize, OversizeLayer};
 pub use tls::{Tls, TlsConfig, TlsKeys};
-pub use watched::FileError;
+pub use watched::{FileError, Watched};

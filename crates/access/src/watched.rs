@@ -28,7 +28,8 @@ pub struct FileError {
 }
 
 impl FileError {
-    pub(crate) fn new(file: &Path, reason: impl ToString) -> Self {
+    /// `reason` says what was expected instead.
+    pub fn new(file: &Path, reason: impl ToString) -> Self {
         Self { file: file.to_owned(), reason: reason.to_string() }
     }
 }
@@ -39,7 +40,7 @@ type Fingerprint = [u8; 32];
 type Read<T> = Arc<dyn Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync>;
 
 /// A value read from files. Cheap to clone; a clone sees the same value.
-pub(crate) struct Watched<T> {
+pub struct Watched<T> {
     current: Arc<ArcSwap<T>>,
     files: Arc<[PathBuf]>,
     opened: Fingerprint,
@@ -62,7 +63,7 @@ impl<T> Watched<T> {
     ///
     /// # Errors
     /// A file that cannot be read, or what `read` says.
-    pub(crate) fn open(
+    pub fn open(
         files: Vec<PathBuf>,
         read: impl Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync + 'static,
     ) -> Result<Self, FileError> {
@@ -75,13 +76,14 @@ impl<T> Watched<T> {
         })
     }
 
-    pub(crate) fn current(&self) -> Arc<T> {
+    /// What was read last.
+    pub fn current(&self) -> Arc<T> {
         self.current.load_full()
     }
 
     /// Reads the files again whenever one changes, for ever. What cannot be used is said, and what
     /// was used before stays in use.
-    pub(crate) async fn follow(self) -> Infallible {
+    pub async fn follow(self) -> Infallible {
         let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
         let files = files.join(", ");
         // `None` while they cannot be read: said once.

@@ -74,6 +74,14 @@ pub struct EnginesConfig {
     /// gRPC addresses, `http://HOST:PORT`, or `https://HOST:PORT` for TLS. A DNS name with several addresses means several
     /// engines. Default `http://127.0.0.1:4317`.
     pub urls: Vec<EngineUrl>,
+    /// File with pools of engines, each with a part of the traces; then `urls` is not used. Read
+    /// again when it changes. Default empty: one pool of `urls`.
+    pub pools: String,
+    /// Which engine of a pool gets a trace. Default `auto`.
+    pub routing: Routing,
+    /// The `correlation.keys` of the engines: log records without a trace id go by them where traces
+    /// have engines of their own. Default none.
+    pub correlation_keys: Vec<String>,
     /// How many engines are tried with one request. Default 3.
     pub max_attempts: usize,
     /// When an engine takes longer, another one is sent the same request too and the first answer
@@ -95,6 +103,19 @@ pub struct EnginesConfig {
     pub tls: EngineTlsConfig,
 }
 
+/// Which engine of a pool gets a trace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Routing {
+    /// Any, as long as all share one state; otherwise as `sticky`.
+    #[default]
+    Auto,
+    /// Any: the one that will probably answer first.
+    Balanced,
+    /// One for each trace, by rendezvous hashing of its id; another one when it is not ready.
+    Sticky,
+}
+
 /// `[engines.tls]`: files for TLS to engines. Read at the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -113,6 +134,9 @@ impl fmt::Debug for EnginesConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             urls,
+            pools,
+            routing,
+            correlation_keys,
             max_attempts,
             hedge_ms,
             retry_percent,
@@ -125,6 +149,9 @@ impl fmt::Debug for EnginesConfig {
         formatter
             .debug_struct("EnginesConfig")
             .field("urls", urls)
+            .field("pools", pools)
+            .field("routing", routing)
+            .field("correlation_keys", correlation_keys)
             .field("max_attempts", max_attempts)
             .field("hedge_ms", hedge_ms)
             .field("retry_percent", retry_percent)
@@ -178,6 +205,9 @@ impl Default for EnginesConfig {
     fn default() -> Self {
         Self {
             urls: vec![EngineUrl { authority: "127.0.0.1:4317".to_owned(), is_encrypted: false }],
+            pools: String::new(),
+            routing: Routing::default(),
+            correlation_keys: Vec::new(),
             max_attempts: 3,
             hedge_ms: 500,
             retry_percent: 20,
@@ -215,9 +245,14 @@ impl Config for GatewayConfig {
             (self.otlp_grpc.max_message_bytes >= 1, "otlp_grpc.max_message_bytes", "expected at least 1"),
             (self.otlp_grpc.timeout_ms >= 1, "otlp_grpc.timeout_ms", "expected at least 1"),
             (
-                !engines.urls.is_empty(),
+                !engines.urls.is_empty() || !engines.pools.is_empty(),
                 "engines.urls",
                 r#"expected at least one engine, such as ["http://127.0.0.1:4317"]"#,
+            ),
+            (
+                engines.correlation_keys.iter().all(|key| !key.is_empty()),
+                "engines.correlation_keys",
+                "expected attribute names, none of them empty",
             ),
             (engines.max_attempts >= 1, "engines.max_attempts", "expected at least 1"),
             (engines.hedge_ms >= 10, "engines.hedge_ms", "expected at least 10"),
@@ -262,7 +297,11 @@ impl Config for GatewayConfig {
             let keys = ["engines.tls.certificate", "engines.tls.key"];
             violations.push(Violation::between(&keys, "expected both, or neither"));
         }
-        if engines.tls != EngineTlsConfig::default() && !engines.urls.iter().all(EngineUrl::is_encrypted) {
+        let is_in_use = engines.pools.is_empty();
+        if is_in_use
+            && engines.tls != EngineTlsConfig::default()
+            && !engines.urls.iter().all(EngineUrl::is_encrypted)
+        {
             let allowed = "expected https:// URLs of engines where files for TLS are given";
             violations.push(Violation::new("engines.urls", allowed));
         }

@@ -21,7 +21,9 @@ use tonic::{
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{OtlpGrpcConfig, metrics::Observation, receive::Signal, server::Gateway, status};
+use crate::{
+    OtlpGrpcConfig, forward::Forward, metrics::Observation, receive::Signal, server::Gateway, status,
+};
 
 /// A client that went away without a word is noticed by then.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -104,7 +106,8 @@ impl Receiver {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
         let message = request.into_inner();
         observation.received(message.len());
-        match signal.export(&self.gateway.engines, &caller, message, deadline).await {
+        let forward = Forward { engines: &self.gateway.engines, signal, caller: &caller, deadline };
+        match forward.send(message).await {
             Ok(answer) => {
                 observation.accepted();
                 Ok(Response::new(answer))

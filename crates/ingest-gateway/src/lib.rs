@@ -9,6 +9,7 @@ mod blocking;
 mod config;
 mod door;
 mod engines;
+mod forward;
 mod grpc;
 mod metrics;
 mod query;
@@ -17,7 +18,9 @@ mod server;
 mod serving;
 mod status;
 
-pub use config::{EngineTlsConfig, EngineUrl, EnginesConfig, GatewayConfig, HttpConfig, OtlpGrpcConfig};
+pub use config::{
+    EngineTlsConfig, EngineUrl, EnginesConfig, GatewayConfig, HttpConfig, OtlpGrpcConfig, Routing,
+};
 pub use metrics::METRICS;
 pub use receive::{Coding, CodingError};
 pub use server::serve;

@@ -17,6 +17,9 @@ const HEDGES: &str = "gateway_hedges_total";
 const BUDGET_EXHAUSTED: &str = "gateway_retry_budget_exhausted_total";
 const ENGINES_KNOWN: &str = "gateway_engines_known";
 const ENGINES_READY: &str = "gateway_engines_ready";
+const POOL_REQUESTS: &str = "gateway_pool_requests_total";
+const POOL_WEIGHT: &str = "gateway_pool_weight";
+const POOL_STICKY: &str = "gateway_pool_sticky";
 
 /// Every metric of this crate.
 pub const METRICS: &[Metric] = &[
@@ -63,7 +66,8 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: None,
         help: "Calls to engines, by result: answered, refused (a permanent error), retryable \
-               (an error that another engine may not have), unreachable, timeout.",
+               (an error that another engine may not have), unreachable, timeout, abandoned (another \
+               engine had answered before).",
     },
     Metric {
         name: HEDGES,
@@ -82,13 +86,32 @@ pub const METRICS: &[Metric] = &[
         name: ENGINES_KNOWN,
         kind: Kind::Gauge,
         unit: None,
-        help: "Engines that engines.urls leads to.",
+        help: "Engines that engines.urls or engines.pools leads to.",
     },
     Metric {
         name: ENGINES_READY,
         kind: Kind::Gauge,
         unit: None,
         help: "Engines that are ready to take requests.",
+    },
+    Metric {
+        name: POOL_REQUESTS,
+        kind: Kind::Counter,
+        unit: None,
+        help: "OTLP requests, or shares of them, sent to engines of a pool, by pool. Attempts at \
+               further engines of the pool are not counted.",
+    },
+    Metric {
+        name: POOL_WEIGHT,
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Part of the traces that a pool gets, in relation to the weights of the others, by pool.",
+    },
+    Metric {
+        name: POOL_STICKY,
+        kind: Kind::Gauge,
+        unit: None,
+        help: "1 while every trace goes to one engine of the pool, 0 while any engine takes any trace, by pool.",
     },
 ];
 
@@ -161,6 +184,19 @@ pub(crate) fn hedged() {
 /// Counts an attempt that there was no budget for.
 pub(crate) fn retry_budget_exhausted() {
     counter!(BUDGET_EXHAUSTED).increment(1);
+}
+
+/// Counts what goes to a pool.
+pub(crate) fn sent_to_pool(pool: Option<&str>) {
+    if let Some(pool) = pool {
+        counter!(POOL_REQUESTS, "pool" => pool.to_owned()).increment(1);
+    }
+}
+
+/// Notes how a pool is used.
+pub(crate) fn pool_seen(pool: &str, weight: u32, is_sticky: bool) {
+    gauge!(POOL_WEIGHT, "pool" => pool.to_owned()).set(weight);
+    gauge!(POOL_STICKY, "pool" => pool.to_owned()).set(f64::from(u8::from(is_sticky)));
 }
 
 /// Notes how many engines there are.

@@ -2,6 +2,7 @@
 
 mod parameters;
 mod problem;
+mod union;
 mod view;
 
 use std::{future::Future, sync::Arc};
@@ -21,7 +22,12 @@ use otlp_proto::correlation::v1::{
 use serde_json::value::RawValue;
 use tonic::{Status, transport::Channel};
 
-use crate::{blocking, engines::Repeat, metrics, server::Gateway};
+use crate::{
+    blocking,
+    engines::{Repeat, Seen},
+    metrics,
+    server::Gateway,
+};
 use parameters::Parameters;
 use problem::Problem;
 use view::{Engine, Full, Listing, Stats, Summary};
@@ -38,9 +44,11 @@ pub(crate) async fn list(
     let listed = async {
         let parameters = Parameters::parse(&uri);
         let request = parameters.and_then(Parameters::into_list)?;
+        let limit = request.page_size as usize;
         let call = |channel, request| async move { client(channel).list_correlations(request).await };
-        let page = gateway.engines.call(&caller, gateway.deadline(), Repeat::Safe, request, call).await?;
-        Ok(Json(Listing::from(page)))
+        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
+        let pages = ask.await.into_iter().collect::<Result<_, Status>>()?;
+        Ok(Json(Listing::from(union::of_pages(pages, limit)?)))
     };
     answer("list", listed).await
 }
@@ -57,7 +65,8 @@ pub(crate) async fn get(
         let view = Parameters::parse(&uri).and_then(Parameters::into_view)?;
         let request = GetCorrelationRequest { correlation_id, view: view.into() };
         let call = |channel, request| async move { client(channel).get_correlation(request).await };
-        let found = gateway.engines.call(&caller, gateway.deadline(), Repeat::Safe, request, call).await?;
+        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
+        let found = union::of_correlation(union::found(ask.await)?)?;
         let summary = Summary::from(found.summary.unwrap_or_default());
         if view != View::Full {
             return Ok(Json(summary).into_response());
@@ -86,7 +95,8 @@ pub(crate) async fn delete(
         let request = DeleteCorrelationRequest { correlation_id: parse_id(id)? };
         let call = |channel, request| async move { client(channel).delete_correlation(request).await };
         // What arrives between two attempts starts a new correlation, which nobody asked to delete.
-        gateway.engines.call(&caller, gateway.deadline(), Repeat::Unsent, request, call).await?;
+        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Unsent, request, call);
+        union::done(ask.await)?;
         Ok(StatusCode::NO_CONTENT)
     };
     answer("delete", deleted).await
@@ -105,10 +115,11 @@ pub(crate) async fn stats(
         }
         let request = CountCorrelationsRequest {};
         let call = |channel, request| async move { client(channel).count_correlations(request).await };
-        let count = gateway.engines.call(&caller, gateway.deadline(), Repeat::Safe, request, call).await?;
+        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
+        let counts: Vec<_> = ask.await.into_iter().collect::<Result<_, Status>>()?;
         let engines = gateway.engines.list().into_iter();
-        let engines = engines.map(|(url, ready)| Engine { url, ready });
-        Ok(Json(Stats::new(&count, engines.collect())))
+        let engines = engines.map(|Seen { url, pool, ready, state }| Engine { url, pool, ready, state });
+        Ok(Json(Stats::new(&counts, engines.collect())))
     };
     answer("stats", counted).await
 }

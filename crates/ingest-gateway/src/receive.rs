@@ -15,18 +15,10 @@ use axum::{
 };
 use bytes::Bytes;
 use otlp_codec::json::{self, Message};
-use otlp_proto::raw::{
-    logs::logs_service_client::LogsServiceClient, trace::trace_service_client::TraceServiceClient,
-};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use crate::{
-    blocking,
-    engines::{Engines, Repeat},
-    metrics::Observation,
-    server::Gateway,
-};
+use crate::{blocking, forward::Forward, metrics::Observation, server::Gateway};
 use media::Media;
 use refusal::Refusal;
 
@@ -58,27 +50,6 @@ impl Signal {
         match self {
             Self::Traces => Message::ExportTraceServiceResponse,
             Self::Logs => Message::ExportLogsServiceResponse,
-        }
-    }
-
-    pub(crate) async fn export(
-        self,
-        engines: &Engines,
-        caller: &Caller,
-        message: Bytes,
-        deadline: Instant,
-    ) -> Result<Bytes, Status> {
-        match self {
-            Self::Traces => {
-                let export =
-                    |channel, request| async move { TraceServiceClient::new(channel).export(request).await };
-                engines.call(caller, deadline, Repeat::Safe, message, export).await
-            }
-            Self::Logs => {
-                let export =
-                    |channel, request| async move { LogsServiceClient::new(channel).export(request).await };
-                engines.call(caller, deadline, Repeat::Safe, message, export).await
-            }
         }
     }
 }
@@ -156,8 +127,8 @@ async fn export(
         Media::Protobuf => body,
         Media::Json => to_protobuf(signal.request(), body).await?,
     };
-    let answer =
-        signal.export(&gateway.engines, &caller, message, deadline).await.map_err(Refusal::from_engine)?;
+    let forward = Forward { engines: &gateway.engines, signal, caller: &caller, deadline };
+    let answer = forward.send(message).await.map_err(Refusal::from_engine)?;
     let answer = match media {
         Media::Protobuf => answer,
         Media::Json => to_json(signal.response(), &answer)?,

@@ -150,6 +150,9 @@ async fn an_engine_that_hangs_delays_few_requests_and_is_taken_back() {
         let (_, metrics) = gateway.admin_get("/metrics").await.unwrap();
         metrics.lines().any(|line| line == format!("gateway_engines_ready {count}"))
     };
+    testbed::eventually("both engines are ready", Duration::from_secs(30), async || ready(2).await)
+        .await
+        .unwrap();
     hanging.process().pause().unwrap();
     let (started, mut spans) = (Instant::now(), 0);
     while !ready(1).await {
@@ -166,6 +169,47 @@ async fn an_engine_that_hangs_delays_few_requests_and_is_taken_back() {
         .unwrap();
     let summary = cluster.get(&format!("/api/v1/correlations/{TRACE}")).await;
     assert_eq!(summary["spans"], json!(spans), "what came twice counts once: {summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_in_memory_answer_as_one_behind_a_gateway() {
+    let cluster = Cluster::start(Shape { backend: testbed::Backend::Memory, ..Shape::default() }).await;
+    testbed::eventually("all engines are ready", Duration::from_secs(30), async || {
+        let (_, metrics) = cluster.cluster.gateways()[0].admin_get("/metrics").await.unwrap();
+        metrics.lines().any(|line| line == "gateway_engines_ready 3")
+    })
+    .await
+    .unwrap();
+    // Five requests, each with a span of every trace.
+    let trace = |number: u32| format!("4bf92f3577b34da6a3ce9290{number:08x}");
+    for span in 1..=5 {
+        let span = |number| json!({ "traceId": trace(number), "spanId": format!("{span:016x}"), "name": "operation" });
+        let spans: Vec<_> = (0..30).map(span).collect();
+        let request = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] }).to_string();
+        cluster.accepted("/v1/traces", "application/json", request.into_bytes()).await;
+    }
+    let mut seen = Vec::new();
+    let mut page = String::new();
+    loop {
+        let listed = cluster.get(&format!("/api/v1/correlations?limit=7&page_token={page}")).await;
+        for summary in listed["correlations"].as_array().unwrap() {
+            assert_eq!(summary["spans"], 5, "a trace is whole where it is: {summary}");
+            seen.push(summary["correlation_id"].as_str().unwrap().to_owned());
+        }
+        listed["next_page_token"].as_str().unwrap().clone_into(&mut page);
+        if page.is_empty() {
+            break;
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, (0..30).map(trace).collect::<Vec<_>>(), "each once");
+    let stats = cluster.get("/api/v1/stats").await;
+    assert_eq!((&stats["correlations"], &stats["state"]), (&json!(30), &json!("memory")), "{stats}");
+    let full = cluster.get(&format!("/api/v1/correlations/{}?view=full", trace(7))).await;
+    assert_eq!(full["spans"], 5, "{full}");
+    let (status, _) = cluster.ask(Method::DELETE, &format!("/api/v1/correlations/{}", trace(7))).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(cluster.get("/api/v1/stats").await["correlations"], 29);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ mod tests {
     fn engines(ready: &[bool]) -> Vec<Arc<Engine>> {
         let url = "http://127.0.0.1:1".to_owned().try_into().unwrap();
         let engine = |(index, &ready): (usize, &bool)| {
-            let engine = Engine::new(([127, 0, 0, 1], 1 + index as u16).into(), &url, None);
+            let engine = Engine::new(([127, 0, 0, 1], 1 + index as u16).into(), &url, "pool".into(), None);
             engine.set_ready(ready, "in this test");
             Arc::new(engine)
         };

@@ -1,7 +1,7 @@
 //! From URLs to addresses, again and again.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     net::SocketAddr,
     time::Duration,
@@ -16,27 +16,30 @@ use crate::EngineUrl;
 /// A resolver that does not answer must not keep the answers of the others waiting.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Resolves the URLs and remembers what it found: a name server that fails for a while does not
+/// Resolves URLs and remembers what it found: a name server that fails for a while does not
 /// take away engines that run.
+#[derive(Default)]
 pub(super) struct Discovery {
-    urls: Vec<EngineUrl>,
     found: HashMap<EngineUrl, Vec<SocketAddr>>,
     failing: HashMap<EngineUrl, String>,
 }
 
 impl Discovery {
-    pub(super) fn new(urls: Vec<EngineUrl>) -> Self {
-        Self { urls, found: HashMap::new(), failing: HashMap::new() }
-    }
-
-    /// Every address, with the URL that led to it.
-    pub(super) async fn resolve(&mut self) -> BTreeMap<SocketAddr, EngineUrl> {
-        let lookups = self.urls.iter().map(|url| async move { (url.clone(), lookup(url).await) });
+    /// Resolves all that are in use, and forgets the others.
+    pub(super) async fn look_up(&mut self, urls: impl Iterator<Item = &EngineUrl>) {
+        let urls: HashSet<&EngineUrl> = urls.collect();
+        self.found.retain(|url, _| urls.contains(url));
+        self.failing.retain(|url, _| urls.contains(url));
+        let lookups = urls.into_iter().map(|url| async move { (url.clone(), lookup(url).await) });
         for (url, result) in join_all(lookups).await {
             self.remember(url, result);
         }
-        let pairs = self.found.iter();
-        pairs
+    }
+
+    /// Every address that some of them led to, with the URL that did.
+    pub(super) fn addresses(&self, urls: &[EngineUrl]) -> BTreeMap<SocketAddr, EngineUrl> {
+        let found = urls.iter().filter_map(|url| Some((url, self.found.get(url)?)));
+        found
             .flat_map(|(url, addresses)| addresses.iter().map(move |&address| (address, url.clone())))
             .collect()
     }
@@ -81,18 +84,24 @@ mod tests {
     #[tokio::test]
     async fn every_address_is_one_engine_however_often_it_is_named() {
         let urls = ["http://127.0.0.1:1", "http://127.0.0.1:1/", "http://[::1]:2"].map(url);
-        let found = Discovery::new(urls.to_vec()).resolve().await;
-        let addresses: Vec<_> = found.keys().map(ToString::to_string).collect();
+        let mut discovery = Discovery::default();
+        discovery.look_up(urls.iter()).await;
+        let addresses: Vec<_> = discovery.addresses(&urls).keys().map(ToString::to_string).collect();
         assert_eq!(addresses, ["127.0.0.1:1", "[::1]:2"]);
+        assert_eq!(discovery.addresses(&urls[2..]).len(), 1);
     }
 
     #[tokio::test]
     async fn what_was_found_stays_while_the_name_does_not_resolve() {
-        let engines = url("http://engines.invalid:4317");
-        let mut discovery = Discovery::new(vec![engines.clone()]);
-        assert!(discovery.resolve().await.is_empty(), "RFC 2606: .invalid never resolves");
+        let engines = [url("http://engines.invalid:4317")];
+        let mut discovery = Discovery::default();
+        discovery.look_up(engines.iter()).await;
+        assert!(discovery.addresses(&engines).is_empty(), "RFC 2606: .invalid never resolves");
         let address = SocketAddr::from(([10, 0, 0, 1], 4317));
-        discovery.remember(engines.clone(), Ok(vec![address]));
-        assert_eq!(discovery.resolve().await, BTreeMap::from([(address, engines)]));
+        discovery.remember(engines[0].clone(), Ok(vec![address]));
+        discovery.look_up(engines.iter()).await;
+        assert_eq!(discovery.addresses(&engines), BTreeMap::from([(address, engines[0].clone())]));
+        discovery.look_up([].iter()).await;
+        assert!(discovery.addresses(&engines).is_empty(), "nobody asks for it any more");
     }
 }

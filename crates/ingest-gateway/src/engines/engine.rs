@@ -1,4 +1,4 @@
-//! One engine: its connection, whether it is ready, how it has done lately, what it has to do.
+//! One engine: its connection, whether it is ready, its state, how it has done lately, what it has to do.
 
 use std::{
     net::SocketAddr,
@@ -9,14 +9,22 @@ use std::{
     time::Duration,
 };
 
+use access::Caller;
+use arc_swap::ArcSwapOption;
+use otlp_proto::correlation::v1::{
+    DescribeStateRequest, StateBackend, correlation_service_client::CorrelationServiceClient,
+};
 use tokio::time::{Instant, timeout};
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{
+    Code, Request,
+    transport::{Channel, ClientTlsConfig, Endpoint},
+};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 use tracing::{info, warn};
 
-use super::{circuit::Circuit, latency::Latency};
+use super::{circuit::Circuit, latency::Latency, signature::Signature};
 use crate::{EngineUrl, status};
 
 /// An engine in the same network that takes longer is as good as gone.
@@ -36,10 +44,26 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// One engine. Connects with the first call and again after every loss.
 pub(super) struct Engine {
     pub(super) address: SocketAddr,
+    /// The address as text.
+    name: String,
+    scheme: &'static str,
+    /// Name of the pool it is in.
+    pub(super) pool: Arc<str>,
     channel: Channel,
     is_ready: AtomicBool,
     in_flight: AtomicUsize,
+    /// `None` until it has said so.
+    state: ArcSwapOption<State>,
     record: Mutex<Record>,
+}
+
+/// Where an engine keeps correlations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct State {
+    /// The same for all engines that share them. Empty when the engine does not tell.
+    pub(super) id: String,
+    /// `memory`, `redis` or `redis-cluster`.
+    pub(super) backend: &'static str,
 }
 
 /// How an engine has done lately.
@@ -50,7 +74,12 @@ struct Record {
 
 impl Engine {
     /// Not ready until a probe has said so. `url` is what clients of the engine call it.
-    pub(super) fn new(address: SocketAddr, url: &EngineUrl, tls: Option<&ClientTlsConfig>) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        url: &EngineUrl,
+        pool: Arc<str>,
+        tls: Option<&ClientTlsConfig>,
+    ) -> Self {
         let parse = |uri: String| uri.parse().expect("an address is a valid authority");
         let scheme = if url.is_encrypted() { "https" } else { "http" };
         let mut endpoint = Endpoint::from(parse(format!("{scheme}://{address}")));
@@ -71,15 +100,36 @@ impl Engine {
         let record = Record { latency: Latency::unknown(Instant::now()), circuit: Circuit::default() };
         Self {
             address,
+            name: address.to_string(),
+            scheme,
+            pool,
             channel,
             is_ready: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            state: ArcSwapOption::empty(),
             record: Mutex::new(record),
         }
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// What rendezvous hashing knows it by, at every gateway.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it keeps correlations; `None` until it has said so.
+    pub(super) fn state(&self) -> Option<Arc<State>> {
+        self.state.load_full()
+    }
+
+    pub(super) fn set_state(&self, id: &str, backend: &'static str) {
+        let state = State { id: id.to_owned(), backend };
+        if self.state.load().as_deref() != Some(&state) {
+            self.state.store(Some(Arc::new(state)));
+        }
     }
 
     pub(super) fn channel(&self) -> Channel {
@@ -99,18 +149,43 @@ impl Engine {
         }
     }
 
-    /// Asks the engine for its health, `grpc.health.v1`, and notes the answer.
-    pub(super) async fn probe(&self) {
-        let mut client = HealthClient::new(self.channel());
-        // The empty name stands for the whole server.
-        let check = client.check(HealthCheckRequest::default());
-        match timeout(PROBE_TIMEOUT, check).await {
-            Ok(Ok(answer)) => {
-                let serving = answer.into_inner().status();
-                self.set_ready(serving == ServingStatus::Serving, serving.as_str_name());
-            }
-            Ok(Err(answer)) => self.set_ready(false, &status::root_cause(&answer)),
+    /// Asks the engine for its health, `grpc.health.v1`, and for its state, and notes the answers.
+    ///
+    /// Ready is who says so and has a state that is known: which engine may be asked depends on it.
+    pub(super) async fn probe(&self, signature: &Signature) {
+        let asking = async { tokio::try_join!(self.ask_health(), self.ask_state(signature)) };
+        match timeout(PROBE_TIMEOUT, asking).await {
+            Ok(Ok(((), ()))) => self.set_ready(true, ""),
+            Ok(Err(reason)) => self.set_ready(false, &reason),
             Err(_elapsed) => self.set_ready(false, "the health check was not answered in time"),
+        }
+    }
+
+    async fn ask_health(&self) -> Result<(), String> {
+        // The empty name stands for the whole server.
+        let answer = HealthClient::new(self.channel()).check(HealthCheckRequest::default()).await;
+        match answer.map_err(|answer| status::root_cause(&answer))?.into_inner().status() {
+            ServingStatus::Serving => Ok(()),
+            other => Err(other.as_str_name().to_owned()),
+        }
+    }
+
+    async fn ask_state(&self, signature: &Signature) -> Result<(), String> {
+        let mut request = Request::new(DescribeStateRequest {});
+        let signed = signature.sign(request.metadata_mut(), &Caller::default());
+        signed.map_err(|refused| refused.message().to_owned())?;
+        match CorrelationServiceClient::new(self.channel()).describe_state(request).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                self.set_state(&answer.state_id, backend_name(answer.state()));
+                Ok(())
+            }
+            // An engine of an older version: all of those share their state.
+            Err(answer) if answer.code() == Code::Unimplemented => {
+                self.set_state("", backend_name(StateBackend::Unspecified));
+                Ok(())
+            }
+            Err(answer) => Err(format!("it does not tell its state: {}", status::root_cause(&answer))),
         }
     }
 
@@ -161,6 +236,16 @@ impl Engine {
     }
 }
 
+/// The name of a backend in answers to people.
+pub(crate) fn backend_name(backend: StateBackend) -> &'static str {
+    match backend {
+        StateBackend::Unspecified => "unknown",
+        StateBackend::Memory => "memory",
+        StateBackend::Redis => "redis",
+        StateBackend::RedisCluster => "redis-cluster",
+    }
+}
+
 /// One call that has not been answered.
 pub(super) struct Call {
     engine: Arc<Engine>,
@@ -173,5 +258,28 @@ impl Drop for Call {
         let now = Instant::now();
         // Also when it was given up: it would have taken longer still.
         self.engine.record().latency.observe(now - self.started, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::EnginesConfig;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_hangs_is_not_ready_within_a_second() {
+        // It takes connections, as a process that is stopped does, and says nothing.
+        let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = "http://127.0.0.1:1".to_owned().try_into().unwrap();
+        let engine = Engine::new(hanging.local_addr().unwrap(), &url, "pool".into(), None);
+        engine.set_ready(true, "in this test");
+        let hung = Instant::now();
+        // At worst it hangs right after it has said that it is well.
+        tokio::time::sleep(Duration::from_millis(EnginesConfig::default().probe_ms)).await;
+        engine.probe(&Signature::new("").unwrap()).await;
+        assert!(!engine.is_ready());
+        assert!(hung.elapsed() < Duration::from_secs(1), "{:?}", hung.elapsed());
     }
 }

@@ -14,6 +14,8 @@ use super::problem::Problem;
 
 /// The largest page that an engine returns.
 const LIMIT_MAX: u32 = 1000;
+/// The page when no size is asked for.
+const LIMIT_DEFAULT: u32 = 100;
 
 /// Names and values, each name once.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ impl Parameters {
             from: self.take_with("from", parse_time)?,
             to: self.take_with("to", parse_time)?,
             service: self.take("service").unwrap_or_default(),
-            page_size: self.take_with("limit", parse_limit)?.unwrap_or_default(),
+            page_size: self.take_with("limit", parse_limit)?.unwrap_or(LIMIT_DEFAULT),
             page_token: self.take("page_token").unwrap_or_default(),
         };
         self.nothing_else("from, to, service, limit and page_token")?;
@@ -162,7 +164,8 @@ mod tests {
         };
         let query = "from=1&to=2&service=cart%20v2&limit=7&page_token=a%2Bb";
         assert_eq!(list(query).unwrap(), expected);
-        assert_eq!(list("").unwrap(), ListCorrelationsRequest::default());
+        let default = ListCorrelationsRequest { page_size: LIMIT_DEFAULT, ..Default::default() };
+        assert_eq!(list("").unwrap(), default);
         for query in ["form=1", "limit=1001", "limit=0", "from=1&from=2"] {
             assert!(list(query).is_err(), "{query}");
         }

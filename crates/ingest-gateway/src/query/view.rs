@@ -1,14 +1,17 @@
 //! The JSON of the query API.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, SecondsFormat};
-use otlp_proto::correlation::v1::{
-    CorrelationSummary, CountCorrelationsResponse, ListCorrelationsResponse, StateBackend,
-};
+use otlp_proto::correlation::v1::{CorrelationSummary, CountCorrelationsResponse, ListCorrelationsResponse};
 use prost_types::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+use crate::engines::backend_name;
 
 /// A `CorrelationSummary`: its fields under their own names, times as RFC 3339.
 #[derive(Debug, Serialize)]
@@ -86,8 +89,8 @@ impl From<ListCorrelationsResponse> for Listing {
 #[derive(Debug, Serialize)]
 pub(super) struct Stats {
     correlations: u64,
-    /// `memory`, `redis` or `redis-cluster`, by the engine that counted.
-    state: &'static str,
+    /// `memory`, `redis` or `redis-cluster`; several, joined by `+`, while engines differ.
+    state: String,
     engines: Vec<Engine>,
 }
 
@@ -95,18 +98,17 @@ pub(super) struct Stats {
 #[derive(Debug, Serialize)]
 pub(super) struct Engine {
     pub(super) url: String,
+    pub(super) pool: Arc<str>,
     pub(super) ready: bool,
+    pub(super) state: &'static str,
 }
 
 impl Stats {
-    pub(super) fn new(count: &CountCorrelationsResponse, engines: Vec<Engine>) -> Self {
-        let state = match count.state() {
-            StateBackend::Unspecified => "unknown",
-            StateBackend::Memory => "memory",
-            StateBackend::Redis => "redis",
-            StateBackend::RedisCluster => "redis-cluster",
-        };
-        Self { correlations: count.correlations, state, engines }
+    /// `counts` has one for each state.
+    pub(super) fn new(counts: &[CountCorrelationsResponse], engines: Vec<Engine>) -> Self {
+        let states: BTreeSet<_> = counts.iter().map(|count| backend_name(count.state())).collect();
+        let state = states.into_iter().collect::<Vec<_>>().join("+");
+        Self { correlations: counts.iter().map(|count| count.correlations).sum(), state, engines }
     }
 }
 

@@ -56,6 +56,15 @@ impl Gateway {
 
     /// Starts a gateway and waits only until its ports are open.
     pub(crate) async fn spawn(engines: &[&FakeEngine], settings: &[&str]) -> Self {
+        Self::spawn_in(&[], engines, settings).await
+    }
+
+    /// Likewise, with more in its environment.
+    pub(crate) async fn spawn_in(
+        environment: &[(&str, &str)],
+        engines: &[&FakeEngine],
+        settings: &[&str],
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let urls: Vec<String> = engines.iter().map(|engine| engine.url()).collect();
         let defaults = [
@@ -69,6 +78,7 @@ impl Gateway {
         let settings = settings.iter().map(ToString::to_string);
         let mut process = command(&directory)
             .args(defaults.into_iter().chain(settings).flat_map(|set| ["--set".to_owned(), set]))
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -9,3 +9,4 @@ mod otlp;
 mod process;
 mod query;
 mod replicas;
+mod routing;

@@ -114,7 +114,7 @@ async fn stats_count_correlations_and_list_engines() {
     let expected = json!({
         "correlations": 7,
         "state": "redis-cluster",
-        "engines": [{ "url": engine.url(), "ready": true }],
+        "engines": [{ "url": engine.url(), "pool": "default", "ready": true, "state": "redis-cluster" }],
     });
     assert_eq!(gateway.get("/api/v1/stats").await.json(), expected);
 }
