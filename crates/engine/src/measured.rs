@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use metrics::{counter, histogram};
 use state_core::{
     Append, Backend, Claim, CorrelationEntry, CorrelationKey, Event, EventId, Finish, Finished, Outcome,
-    Page, RangeQuery, Release, Result, StateManager,
+    Page, PutBack, RangeQuery, Release, Result, StateManager,
 };
 use tokio::time::Instant;
 
@@ -72,8 +72,12 @@ impl StateManager for Measured {
         self.measure("release", self.store.release(releases)).await
     }
 
-    async fn get_events(&self, max: usize) -> Result<Vec<Event>> {
-        self.measure("get_events", self.store.get_events(max)).await
+    async fn claim_events(&self, max: usize, lease: Duration) -> Result<Vec<Event>> {
+        self.measure("claim_events", self.store.claim_events(max, lease)).await
+    }
+
+    async fn put_back_events(&self, events: Vec<PutBack>) -> Result<()> {
+        self.measure("put_back_events", self.store.put_back_events(events)).await
     }
 
     async fn remove_events(&self, events: &[EventId]) -> Result<u64> {

@@ -124,6 +124,9 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
             a_released_correlation_is_due_when_it_was_said
             releasing_what_has_grown_does_not_put_it_off
             a_removed_event_is_gone
+            a_claimed_event_is_nobody_elses_until_the_lease_ends
+            an_event_is_left_to_whoever_closed_for_a_while
+            an_event_that_was_put_back_knows_who_has_it
             events_go_with_their_correlation
             what_was_set_is_closed_like_any_other
             an_expired_correlation_is_not_claimed

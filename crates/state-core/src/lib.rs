@@ -12,6 +12,7 @@ mod fragment;
 mod id;
 mod lifecycle;
 mod manager;
+mod outbox;
 mod settings;
 mod summary;
 
@@ -20,7 +21,8 @@ pub use entry::{CorrelationEntry, Overrides};
 pub use error::{BoxError, Error, Result};
 pub use fragment::{Facts, Fragment, FragmentId, Identity, Origin, Root, Signal};
 pub use id::{CorrelationId, CorrelationKey, InvalidId, Tenant, TraceId};
-pub use lifecycle::{Claim, Event, EventId, Finish, Finished, Release, Ticket, news};
+pub use lifecycle::{Claim, Finish, Finished, Release, Ticket, news};
 pub use manager::{Append, Backend, Outcome, Page, RangeQuery, Refusal, StateManager};
+pub use outbox::{Event, EventId, PutBack, Receiver};
 pub use settings::{Limits, Settings};
 pub use summary::{Counts, Labels, Summary};

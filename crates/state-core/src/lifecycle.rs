@@ -1,4 +1,4 @@
-//! The life of a correlation: taken when it is due, closed once per generation, told of in an event.
+//! The life of a correlation: taken when it is due, closed once per generation.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -49,7 +49,8 @@ impl Claim {
     /// Closes it. An event follows if there is something to tell; it carries `note`, opaque to the
     /// store.
     pub fn finish(&self, note: impl Into<String>) -> Finish {
-        Finish { ticket: self.ticket.clone(), note: self.has_news().then(|| note.into()) }
+        let note = self.has_news().then(|| note.into());
+        Finish { ticket: self.ticket.clone(), note, hold: Duration::ZERO }
     }
 }
 
@@ -61,6 +62,11 @@ pub struct Finish {
     /// What the event says; without it there is none, and the generation goes on counting from where
     /// it was.
     pub note: Option<String>,
+    /// How long the event is left to whoever closes the correlation: [`claim_events`] does not give it
+    /// away before.
+    ///
+    /// [`claim_events`]: crate::StateManager::claim_events
+    pub hold: Duration,
 }
 
 /// What became of an attempt to close a correlation.
@@ -83,33 +89,6 @@ pub struct Release {
     pub ticket: Ticket,
     /// How long to leave it alone. An arrival makes it due earlier, as soon as it is quiet.
     pub look_after: Duration,
-}
-
-/// Name of an event: the same for every delivery of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventId {
-    /// The correlation.
-    pub key: CorrelationKey,
-    /// Arrival of the first fragment of its first generation: tells a correlation from one of the
-    /// same name that began anew.
-    pub first_seen: DateTime<Utc>,
-    /// Which generation was closed, from 1.
-    pub generation: u64,
-}
-
-/// A generation that was closed, kept until it is removed or the correlation is gone.
-#[derive(Debug, Clone)]
-pub struct Event {
-    /// Its name.
-    pub id: EventId,
-    /// When it was closed, by the store's clock.
-    pub closed: DateTime<Utc>,
-    /// What it was finished with.
-    pub note: String,
-    /// The correlation as a whole, later generations included.
-    pub entry: CorrelationEntry,
-    /// The fragments of this generation that hold something no earlier generation held.
-    pub news: Vec<Fragment>,
 }
 
 /// The fragments from a place on, in order of arrival, that hold something those before do not.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Claim, CorrelationEntry, CorrelationKey, Cursor, Event, EventId, Finish, Finished, Fragment, Release,
-    Result, Summary, Tenant,
+    Claim, CorrelationEntry, CorrelationKey, Cursor, Event, EventId, Finish, Finished, Fragment, PutBack,
+    Release, Result, Summary, Tenant,
 };
 
 /// Shared state of correlations.
@@ -73,9 +73,15 @@ pub trait StateManager: fmt::Debug + Send + Sync + 'static {
     /// Gives claims back. Those that are somebody else's by now are left alone.
     async fn release(&self, releases: Vec<Release>) -> Result<()>;
 
-    /// Reads events from the outbox, at most `max`, the oldest of each part of the store first. They
-    /// stay until they are removed or their correlation is gone.
-    async fn get_events(&self, max: usize) -> Result<Vec<Event>>;
+    /// Takes events from the outbox whose time has come, those of at most `max` correlations.
+    ///
+    /// Each is the caller's for `lease`, by the store's clock; then it is anybody's again, until it is
+    /// removed or its correlation is gone. Work per call is bounded: fewer than `max`, even none, may
+    /// come although there are more.
+    async fn claim_events(&self, max: usize, lease: Duration) -> Result<Vec<Event>>;
+
+    /// Gives events back, and notes who has them.
+    async fn put_back_events(&self, events: Vec<PutBack>) -> Result<()>;
 
     /// Removes events from the outbox; answers how many were there.
     async fn remove_events(&self, events: &[EventId]) -> Result<u64>;

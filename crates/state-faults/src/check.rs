@@ -15,6 +15,8 @@ use crate::ledger::{Fragments, Ledger, count};
 const READS: usize = 32;
 /// Events that are taken out of the outbox at once.
 const EVENTS_PER_CALL: usize = 500;
+/// How long an answer that was lost keeps its events from the next call.
+const EVENTS_LEASE: Duration = Duration::from_secs(1);
 /// The store serves when this begins; one more failover may be on its way.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -101,7 +103,7 @@ pub(crate) async fn outbox(
     let deadline = Instant::now() + patience;
     let mut told = Told::default();
     loop {
-        let events = repeated(async || store.get_events(EVENTS_PER_CALL).await).await?;
+        let events = repeated(async || store.claim_events(EVENTS_PER_CALL, EVENTS_LEASE).await).await?;
         if events.is_empty() && (told.lacks(&acknowledged) == 0 || Instant::now() >= deadline) {
             return Ok(told);
         }

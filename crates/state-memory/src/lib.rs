@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use shard::{Removed, Shard};
 use state_core::{
     Append, Backend, Claim, CorrelationEntry, CorrelationKey, Error, Event, EventId, Finish, Finished,
-    Outcome, Page, RangeQuery, Release, Result, Settings, StateManager,
+    Outcome, Page, PutBack, RangeQuery, Release, Result, Settings, StateManager,
 };
 use stored::Stored;
 
@@ -250,15 +250,25 @@ impl StateManager for InMemoryStateManager {
         Ok(())
     }
 
-    async fn get_events(&self, max: usize) -> Result<Vec<Event>> {
-        let state = self.open(|| "read events".to_owned())?;
+    async fn claim_events(&self, max: usize, lease: Duration) -> Result<Vec<Event>> {
+        let state = self.open(|| "claim events".to_owned())?;
         let now = state.now();
-        let mut events = Vec::new();
+        let (mut events, mut left) = (Vec::new(), max);
         for shard in &state.shards {
-            let max = max - events.len();
-            events.extend(shard.lock().events(max, now));
+            let (claimed, count) = shard.lock().claim_events(left, lease, now);
+            events.extend(claimed);
+            left -= count;
         }
         Ok(events)
+    }
+
+    async fn put_back_events(&self, events: Vec<PutBack>) -> Result<()> {
+        let state = self.open(|| format!("put back {} events", events.len()))?;
+        let now = state.now();
+        for event in &events {
+            state.budget.exceed(state.shard(&event.event.key).lock().put_back_event(event, now));
+        }
+        Ok(())
     }
 
     async fn remove_events(&self, events: &[EventId]) -> Result<u64> {

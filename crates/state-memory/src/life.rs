@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use state_core::{Settings, Ticket};
+use state_core::{Receiver, Settings, Ticket};
 
 use crate::stored::after;
 
@@ -26,6 +26,8 @@ pub(crate) struct Life {
     pub(crate) look: Option<DateTime<Utc>>,
     /// Closed generations whose event has not been removed, oldest first.
     pub(crate) events: Vec<Record>,
+    /// When somebody may take them; `None` while there are none.
+    pub(crate) events_due: Option<DateTime<Utc>>,
 }
 
 /// A generation that was closed.
@@ -37,6 +39,8 @@ pub(crate) struct Record {
     pub(crate) to: usize,
     pub(crate) closed: DateTime<Utc>,
     pub(crate) note: String,
+    /// Who has it.
+    pub(crate) delivered: Vec<Receiver>,
 }
 
 /// What a look at a due correlation has come to.
@@ -61,6 +65,7 @@ impl Life {
             is_full: false,
             look: Some(after(now, grace)),
             events: Vec::new(),
+            events_due: None,
         }
     }
 
@@ -119,11 +124,6 @@ impl Life {
         Look::Claimed
     }
 
-    /// When the oldest generation was closed whose event has not been removed.
-    pub(crate) fn oldest_event(&self) -> Option<DateTime<Utc>> {
-        self.events.first().map(|record| record.closed)
-    }
-
     /// Whether this claim has closed it.
     pub(crate) fn was_finished_by(&self, ticket: &Ticket) -> bool {
         ticket.fence == self.finished
@@ -134,12 +134,21 @@ impl Life {
         ticket.fence == self.fence && !self.was_finished_by(ticket) && !self.is_closed
     }
 
-    /// Closes it; with a note there is an event to tell.
-    pub(crate) fn finish(&mut self, fragments: usize, note: Option<String>, now: DateTime<Utc>) {
+    /// Closes it; with a note there is an event to tell, which is nobody else's for `hold`.
+    pub(crate) fn finish(
+        &mut self,
+        fragments: usize,
+        note: Option<String>,
+        hold: Duration,
+        now: DateTime<Utc>,
+    ) {
         if let Some(note) = note {
             self.generation += 1;
             let (generation, from) = (self.generation, self.earlier);
-            self.events.push(Record { generation, from, to: fragments, closed: now, note });
+            let delivered = Vec::new();
+            self.events.push(Record { generation, from, to: fragments, closed: now, note, delivered });
+            let due = after(now, hold);
+            self.events_due = Some(self.events_due.map_or(due, |before| before.min(due)));
         }
         self.is_closed = true;
         self.is_full = false;

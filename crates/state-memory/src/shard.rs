@@ -56,7 +56,7 @@ pub(crate) struct Shard {
     expiring: Index,
     /// Those that are not closed by the time to look whether they are due.
     due: Index,
-    /// Those with an event that has not been removed, by when it was closed.
+    /// Those with an event that has not been removed, by when somebody may take it.
     outbox: Index,
 }
 
@@ -156,7 +156,7 @@ impl Shard {
         removed: &mut Removed,
     ) {
         put(&mut self.due, key, stored.life.look, None);
-        put(&mut self.outbox, key, stored.life.oldest_event(), None);
+        put(&mut self.outbox, key, stored.life.events_due, None);
         put(&mut self.expiring, key, Some(stored.expiring), None);
         removed.alive += u64::from(stored.expires > now);
         removed.stored.push(stored);

@@ -5,16 +5,18 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use fred::prelude::Value;
 use state_core::{
-    Claim, CorrelationKey, Event, EventId, Finish, Finished, Release, Result, Settings, Ticket,
+    Claim, CorrelationKey, Error, Event, EventId, Finish, Finished, PutBack, Release, Result, Settings,
+    Ticket,
 };
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
     content::Content,
     error,
+    field::Unreadable,
     keys::{Bucket, BucketKeys, Keys, parse_member},
     link::Command,
-    list::read_time_and,
     router::Router,
     script,
 };
@@ -37,74 +39,108 @@ pub(crate) async fn claim_due(
 ) -> Result<Vec<Claim>> {
     const ATTEMPTED: &str = "claim correlations";
     let deadline = router.attempt_deadline();
+    let found = find_due(router, keys, ATTEMPTED, |names| &names.due, max, deadline).await;
+    let call = |names: &BucketKeys, members: &[Bytes]| {
+        let times = [lease, settings.grace, settings.age_max].map(|time| Value::from(micros(time)));
+        let arguments = times.into_iter().chain([Value::from(CLAIMED_BYTES)]);
+        (names.slot, script::CLAIM.call(with_index(&names.due, names, members), arguments))
+    };
+    let calls = found.members.iter().map(|(bucket, members)| call(keys.of(*bucket), members)).collect();
+    let answers = router.write_each(ATTEMPTED, calls, deadline).await;
+    let read = |content: Content, key: CorrelationKey, now| content.claim(key, now).map(|claim| vec![claim]);
+    found.collect(answers, read)
+}
+
+/// Correlations whose time has come by an index, bucket by bucket.
+struct Found {
+    members: Vec<(Bucket, Vec<Bytes>)>,
+    /// Why a shard was left out, if one was.
+    unanswered: Option<Error>,
+}
+
+/// Finds at most `max`, in buckets that begin somewhere else each time, so that none keeps the others
+/// waiting.
+async fn find_due(
+    router: &Router,
+    keys: &Keys,
+    attempted: &str,
+    index: impl Fn(&BucketKeys) -> &Bytes,
+    max: usize,
+    deadline: Instant,
+) -> Found {
     let looks = keys.buckets().map(|bucket| {
         let names = keys.of(bucket);
         let limit = Value::from(max.min(CLAIMED_PER_CALL) as i64);
-        (names.slot, script::DUE.call(vec![names.time.clone(), names.due.clone()], [limit]))
+        (names.slot, script::DUE.call(vec![names.time.clone(), index(names).clone()], [limit]))
     });
-    let looked = router.call_each(ATTEMPTED, looks.collect(), deadline).await;
-    let (mut left, mut unanswered) = (max, None);
-    let (mut asked, mut calls) = (Vec::new(), Vec::new());
-    // Begins somewhere else each time, so that no bucket keeps the others waiting.
+    let looked = router.call_each(attempted, looks.collect(), deadline).await;
     let mut looked: Vec<_> = keys.buckets().zip(looked).collect();
     let first = router.turn() % looked.len();
     looked.rotate_left(first);
+    let (mut left, mut found) = (max, Found { members: Vec::new(), unanswered: None });
     for (bucket, answer) in looked {
-        let members = match answer {
-            Ok(answer) => answer.into_array().into_iter().skip(1).filter_map(Value::into_bytes),
-            Err(error) => {
-                unanswered = Some(error);
-                continue;
-            }
-        };
-        let members: Vec<Bytes> = members.take(left).collect();
-        if !members.is_empty() {
-            left -= members.len();
-            let names = keys.of(bucket);
-            let correlations = members.iter().map(|member| names.of_member(member));
-            let call_keys = [names.due.clone()].into_iter().chain(correlations).collect();
-            let times = [lease, settings.grace, settings.age_max].map(|time| Value::from(micros(time)));
-            let arguments = times.into_iter().chain([Value::from(CLAIMED_BYTES)]);
-            calls.push((names.slot, script::CLAIM.call(call_keys, arguments)));
-            asked.push(members);
-        }
-    }
-    if asked.is_empty() {
-        return unanswered.map_or(Ok(Vec::new()), Err);
-    }
-    let mut claims = Vec::new();
-    for (members, answer) in asked.into_iter().zip(router.write_each(ATTEMPTED, calls, deadline).await) {
         match answer {
-            Ok(answer) => claims.extend(read_claims(&members, answer)),
-            Err(error) => unanswered = Some(error),
+            Ok(answer) => {
+                let members = answer.into_array().into_iter().skip(1).filter_map(Value::into_bytes);
+                let members: Vec<Bytes> = members.take(left).collect();
+                left -= members.len();
+                if !members.is_empty() {
+                    found.members.push((bucket, members));
+                }
+            }
+            Err(error) => found.unanswered = Some(error),
         }
     }
-    match unanswered {
-        Some(error) if claims.is_empty() => Err(error),
-        _ => Ok(claims),
-    }
+    found
 }
 
-fn read_claims(members: &[Bytes], answer: Value) -> Vec<Claim> {
-    let mut answer = answer.into_array().into_iter();
-    let now = answer.next().and_then(|now| now.as_i64()).unwrap_or_default();
-    let claim = |fields: Value| {
-        let mut fields = fields.into_array();
-        // The first key of the call is the index, and places count from 1.
-        let member = members.get(fields.pop()?.as_usize()?.checked_sub(2)?)?;
-        let (tenant, id) = parse_member(member)?;
-        let key = CorrelationKey { tenant, id };
-        let content = Content::read(fields, now).transpose()?;
-        match content.and_then(|content| content.claim(key.clone(), now)) {
-            Ok(claim) => Some(claim),
-            Err(error) => {
-                // Left to its lease, again and again, until it expires.
-                warn!(%key, error = &error as &dyn std::error::Error, "a claimed correlation cannot be read");
-                None
+/// The keys of a call: an index, then correlations.
+fn with_index(index: &Bytes, names: &BucketKeys, members: &[Bytes]) -> Vec<Bytes> {
+    [index.clone()].into_iter().chain(members.iter().map(|member| names.of_member(member))).collect()
+}
+
+impl Found {
+    /// Reads the answers of scripts that took what was found: the time, then the fields of each
+    /// correlation taken and the place of its key in the call.
+    fn collect<T>(
+        self,
+        answers: Vec<Result<Value>>,
+        read: impl Fn(Content, CorrelationKey, i64) -> Result<Vec<T>, Unreadable>,
+    ) -> Result<Vec<T>> {
+        let Self { members, mut unanswered } = self;
+        let mut taken = Vec::new();
+        for ((_, members), answer) in members.iter().zip(answers) {
+            match answer {
+                Ok(answer) => {
+                    let mut answer = answer.into_array().into_iter();
+                    let now = answer.next().and_then(|now| now.as_i64()).unwrap_or_default();
+                    let one = |fields: Value| {
+                        let mut fields = fields.into_array();
+                        // The first key of the call is the index, and places count from 1.
+                        let member = members.get(fields.pop()?.as_usize()?.checked_sub(2)?)?;
+                        let (tenant, id) = parse_member(member)?;
+                        let key = CorrelationKey { tenant, id };
+                        let content = Content::read(fields, now).transpose()?;
+                        match content.and_then(|content| read(content, key.clone(), now)) {
+                            Ok(read) => Some(read),
+                            Err(error) => {
+                                // Left to its lease, again and again, until it expires.
+                                let error = &error as &dyn std::error::Error;
+                                warn!(%key, error, "a correlation cannot be read");
+                                None
+                            }
+                        }
+                    };
+                    taken.extend(answer.filter_map(one).flatten());
+                }
+                Err(error) => unanswered = Some(error),
             }
         }
-    };
-    answer.filter_map(claim).collect()
+        match unanswered {
+            Some(error) if taken.is_empty() => Err(error),
+            _ => Ok(taken),
+        }
+    }
 }
 
 /// Closes correlations, one call for each bucket.
@@ -122,10 +158,11 @@ pub(crate) async fn finish(
         |names, correlations, part| {
             let call_keys = [names.due.clone(), names.out.clone()].into_iter().chain(correlations).collect();
             let mut arguments = vec![Value::from(micros(settings.grace))];
-            for Finish { ticket, note } in part {
+            for Finish { ticket, note, hold } in part {
                 arguments.extend(of_ticket(ticket));
                 arguments.push(i64::from(note.is_some()).into());
                 arguments.push(note.as_deref().unwrap_or_default().into());
+                arguments.push(micros(*hold).into());
             }
             script::FINISH.call(call_keys, arguments)
         },
@@ -179,39 +216,51 @@ pub(crate) async fn release(
         .try_for_each(|answer| answer.map(drop))
 }
 
-/// Reads events of the buckets in turn, until there are enough.
-pub(crate) async fn get_events(router: &Router, keys: &Keys, max: usize) -> Result<Vec<Event>> {
-    const ATTEMPTED: &str = "read events";
-    let deadline = router.deadline();
-    let last = (max as i64 - 1).max(0).to_string();
-    let looks = keys.buckets().map(|bucket| {
-        let names = keys.of(bucket);
-        (names.slot, Command::new("ZRANGE", [names.out.clone(), "0".into(), last.clone().into()]))
-    });
-    let looked = router.call_each(ATTEMPTED, looks.collect(), deadline).await;
-    let mut events = Vec::new();
-    for (bucket, members) in keys.buckets().zip(looked) {
-        let names = keys.of(bucket);
-        let members = members?.into_array().into_iter().filter_map(Value::into_bytes);
-        for member in members {
-            if events.len() >= max {
-                return Ok(events);
-            }
-            let Some((tenant, id)) = parse_member(&member) else { continue };
-            let key = CorrelationKey { tenant, id };
-            let commands = vec![Command::bare("TIME"), Command::new("HGETALL", [names.of_member(&member)])];
-            // Each has its own time: together they may be as large as the outbox.
-            let (now, fields) =
-                read_time_and(router.call(ATTEMPTED, names.slot, commands, router.deadline()).await?);
-            match Content::read(fields, now)
-                .and_then(|content| content.map(|content| content.events(&key)).transpose())
-            {
-                Ok(read) => events.extend(read.into_iter().flatten().take(max - events.len())),
-                Err(error) => warn!(%key, error = &error as &dyn std::error::Error, "events cannot be read"),
-            }
-        }
-    }
-    Ok(events)
+/// Takes events whose time has come. A shard that does not answer is left out.
+pub(crate) async fn claim_events(
+    router: &Router,
+    keys: &Keys,
+    max: usize,
+    lease: Duration,
+) -> Result<Vec<Event>> {
+    const ATTEMPTED: &str = "claim events";
+    let deadline = router.attempt_deadline();
+    let found = find_due(router, keys, ATTEMPTED, |names| &names.out, max, deadline).await;
+    let call = |names: &BucketKeys, members: &[Bytes]| {
+        let arguments = [Value::from(micros(lease)), Value::from(CLAIMED_BYTES)];
+        (names.slot, script::CLAIM_EVENTS.call(with_index(&names.out, names, members), arguments))
+    };
+    let calls = found.members.iter().map(|(bucket, members)| call(keys.of(*bucket), members)).collect();
+    // A lease that is lost in a failover has an event delivered once more, which may happen anyway.
+    let answers = router.call_each(ATTEMPTED, calls, deadline).await;
+    found.collect(answers, |content, key, _now| content.events(&key))
+}
+
+/// Gives events back, one call for each bucket.
+pub(crate) async fn put_back_events(router: &Router, keys: &Keys, events: Vec<PutBack>) -> Result<()> {
+    let attempted = format!("put back {} events", events.len());
+    let calls = by_bucket(
+        keys,
+        &events,
+        |put_back| &put_back.event.key,
+        |names, correlations, part| {
+            let call_keys = [names.out.clone()].into_iter().chain(correlations).collect();
+            let arguments = part.iter().flat_map(|PutBack { event, delivered, look_after }| {
+                let delivered: Vec<u8> = delivered.iter().flat_map(|receiver| *receiver.bytes()).collect();
+                [
+                    Value::from(event.generation as i64),
+                    Value::from(event.first_seen.timestamp_micros()),
+                    Value::from(micros(*look_after)),
+                    Value::Bytes(delivered.into()),
+                ]
+            });
+            script::PUT_BACK_EVENTS.call(call_keys, arguments)
+        },
+    );
+    let calls = calls.into_iter().map(|(_, call)| call).collect();
+    // What is lost in a failover is delivered once more, which may happen anyway.
+    let answers = router.call_each(&attempted, calls, router.deadline()).await;
+    answers.into_iter().try_for_each(|answer| answer.map(drop))
 }
 
 /// Removes events, one call for each bucket.

@@ -88,6 +88,7 @@ impl Content {
                 id: EventId { key: key.clone(), first_seen, generation },
                 closed: field::time(record.closed)?,
                 note: record.note,
+                delivered: record.delivered,
                 entry: entry.clone(),
                 news: news(until, record.from as usize),
             })

@@ -5,13 +5,13 @@
 //! | `m` | numbers, little-endian, in the order of [`Meta`]; written by every append |
 //! | `l` | labels: the distinct label texts of the fragments, each between two bytes 0x1e |
 //! | `s` | where it stands between creation and close, in the order of [`State`]; only once it was claimed, set or full |
-//! | `e` | events that nobody has removed: for each its generation, the numbers of fragments of earlier generations and of this one with them (4 bytes each), when it was closed (8 bytes), its note with its length (4 bytes) |
+//! | `e` | events that nobody has removed: for each its generation, the numbers of fragments of earlier generations and of this one with them (4 bytes each), when it was closed (8 bytes), the lengths of what follows (4 bytes each): who has it (8 bytes each), its note |
 //! | `u` | JSON of what a user has set; only after `set` |
 //! | `o0`, `o1`, … | names of the fragments in order of arrival, 16 bytes each, 64 in each field |
 //! | 16 bytes: the fragment's name | the packed fragment (`packed.rs`) |
 
 use chrono::{DateTime, Utc};
-use state_core::{CorrelationId, Counts, Fragment, Labels, Origin, Overrides, Root, Summary};
+use state_core::{CorrelationId, Counts, Fragment, Labels, Origin, Overrides, Receiver, Root, Summary};
 
 /// Numbers of a correlation.
 pub(crate) const META: &str = "m";
@@ -141,6 +141,7 @@ pub(crate) struct Record {
     /// Those of this one with them.
     pub(crate) to: u32,
     pub(crate) closed: i64,
+    pub(crate) delivered: Vec<Receiver>,
     pub(crate) note: String,
 }
 
@@ -157,11 +158,14 @@ pub(crate) fn read_records(mut bytes: &[u8]) -> Result<Vec<Record>, Unreadable> 
         let [generation, from, to] =
             [take(&mut bytes)?, take(&mut bytes)?, take(&mut bytes)?].map(u32::from_le_bytes);
         let closed = i64::from_le_bytes(take(&mut bytes)?);
-        let length = u32::from_le_bytes(take(&mut bytes)?) as usize;
-        let (note, rest) = bytes.split_at_checked(length).ok_or(CUT_SHORT)?;
+        let [receivers, length] =
+            [take(&mut bytes)?, take(&mut bytes)?].map(|length| u32::from_le_bytes(length) as usize);
+        let (receivers, rest) = bytes.split_at_checked(receivers).ok_or(CUT_SHORT)?;
+        let delivered = receivers.as_chunks().0.iter().map(|bytes| Receiver::from_bytes(*bytes)).collect();
+        let (note, rest) = rest.split_at_checked(length).ok_or(CUT_SHORT)?;
         let note =
             std::str::from_utf8(note).map_err(|_| Unreadable("a note in field e is not UTF-8"))?.to_owned();
-        records.push(Record { generation, from, to, closed, note });
+        records.push(Record { generation, from, to, closed, delivered, note });
         bytes = rest;
     }
     Ok(records)

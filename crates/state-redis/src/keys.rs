@@ -5,11 +5,11 @@
 //!
 //! | key | type | holds | TTL | written by |
 //! |---|---|---|---|---|
-//! | `c:{T}:<tenant>/<id>` | HASH | one correlation: its fragments, what is folded from them, and where it stands (`field.rs`) | from the first write; covers its life twice, renewed when half is used | `append`, `set`, `claim`, `finish`, `release`, `remove_events`, `cleanup` |
+//! | `c:{T}:<tenant>/<id>` | HASH | one correlation: its fragments, what is folded from them, and where it stands (`field.rs`) | from the first write; covers its life twice, renewed when half is used | `append`, `set`, `claim`, `finish`, `release`, `put_back_events`, `remove_events`, `cleanup` |
 //! | `time:{T}` | ZSET | the bucket's correlations by last arrival, at most [`INDEX_LAG`](crate::list::INDEX_LAG) behind | one to two minutes longer than that of any correlation in it | `append`, `set`, `cleanup` |
 //! | `exp:{T}` | ZSET | the bucket's correlations by the time to look whether they have expired, never after they do | likewise | `append`, `set`, `expire` |
 //! | `due:{T}` | ZSET | the bucket's active correlations by the time to look whether they are to be closed | likewise | `append`, `set`, `claim`, `finish`, `release` |
-//! | `out:{T}` | ZSET | outbox: the bucket's correlations with events that nobody has removed, by when the oldest was closed | likewise | `finish`, `remove_events` |
+//! | `out:{T}` | ZSET | outbox: the bucket's correlations with events that nobody has removed, by when somebody may take them | likewise | `finish`, `claim_events`, `put_back_events`, `remove_events` |
 //! | `gone:{T}` | STRING | when something was removed last: a write for a `WAIT` to vouch for | one minute | `delete`, `cleanup` |
 //! | `schema` | STRING | layout version, number of buckets, replicas that every primary had at the first start, id of the state | none: it says how to read all others | the first client |
 //!

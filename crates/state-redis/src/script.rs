@@ -51,12 +51,29 @@ pub(crate) static FINISH: LazyLock<Script> =
     LazyLock::new(|| Script::new("", include_str!("scripts/finish.lua")));
 pub(crate) static RELEASE: LazyLock<Script> =
     LazyLock::new(|| Script::new("", include_str!("scripts/release.lua")));
+pub(crate) static CLAIM_EVENTS: LazyLock<Script> =
+    LazyLock::new(|| Script::new("", include_str!("scripts/claim_events.lua")));
+pub(crate) static PUT_BACK_EVENTS: LazyLock<Script> =
+    LazyLock::new(|| Script::new("", include_str!("scripts/put_back_events.lua")));
 pub(crate) static REMOVE_EVENTS: LazyLock<Script> =
     LazyLock::new(|| Script::new(FREES, include_str!("scripts/remove_events.lua")));
 
 /// Every script, to be loaded into each server.
-pub(crate) fn all() -> [&'static Script; 10] {
-    [&APPEND, &SET, &DELETE, &DUE, &EXPIRE, &CLEANUP, &CLAIM, &FINISH, &RELEASE, &REMOVE_EVENTS]
+pub(crate) fn all() -> [&'static Script; 12] {
+    [
+        &APPEND,
+        &SET,
+        &DELETE,
+        &DUE,
+        &EXPIRE,
+        &CLEANUP,
+        &CLAIM,
+        &FINISH,
+        &RELEASE,
+        &CLAIM_EVENTS,
+        &PUT_BACK_EVENTS,
+        &REMOVE_EVENTS,
+    ]
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use fred::prelude::Value;
 use futures::future::try_join_all;
 use state_core::{
     Append, Backend, Claim, CorrelationEntry, CorrelationKey, Counts, Error, Event, EventId, Finish,
-    Finished, Outcome, Page, RangeQuery, Release, Result, Settings, StateManager,
+    Finished, Outcome, Page, PutBack, RangeQuery, Release, Result, Settings, StateManager,
 };
 use tokio::{
     sync::OnceCell,
@@ -277,9 +277,14 @@ impl StateManager for RedisStateManager {
         closing::release(&self.router, &self.keys, &self.settings, releases).await
     }
 
-    async fn get_events(&self, max: usize) -> Result<Vec<Event>> {
-        self.open("read events").await?;
-        closing::get_events(&self.router, &self.keys, max).await
+    async fn claim_events(&self, max: usize, lease: Duration) -> Result<Vec<Event>> {
+        self.open("claim events").await?;
+        closing::claim_events(&self.router, &self.keys, max, lease).await
+    }
+
+    async fn put_back_events(&self, events: Vec<PutBack>) -> Result<()> {
+        self.open("put back events").await?;
+        closing::put_back_events(&self.router, &self.keys, events).await
     }
 
     async fn remove_events(&self, events: &[EventId]) -> Result<u64> {

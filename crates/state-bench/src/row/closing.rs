@@ -96,7 +96,7 @@ async fn deliver_all(
     let meter = Meter::start(deployed).await?;
     while delivered < count {
         let begin = Instant::now();
-        let events = manager.get_events(PER_CALL).await?;
+        let events = manager.claim_events(PER_CALL, LEASE).await?;
         ensure!(!events.is_empty(), "{delivered} of {count} events were read, then none any more");
         let spans: u64 = events.iter().flat_map(|event| &event.news).map(|fragment| fragment.spans()).sum();
         ensure!(spans == 10 * events.len() as u64, "{} events have {spans} spans", events.len());

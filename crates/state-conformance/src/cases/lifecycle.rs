@@ -7,7 +7,8 @@ use std::{
 
 use futures::future::join_all;
 use state_core::{
-    Claim, Event, Finished, Fragment, Identity, Limits, Outcome, Release, Settings, Signal, StateManager,
+    Claim, Event, EventId, Finish, Finished, Fragment, Identity, Limits, Outcome, PutBack, Receiver, Release,
+    Settings, Signal, StateManager,
 };
 
 use crate::{
@@ -67,7 +68,7 @@ async fn close_one(store: &dyn StateManager) -> Claim {
 }
 
 async fn events(store: &dyn StateManager) -> Vec<Event> {
-    store.get_events(1_000).await.unwrap()
+    store.claim_events(1_000, Duration::ZERO).await.unwrap()
 }
 
 /// Generations of the events, and the fragments that each tells of.
@@ -330,6 +331,59 @@ pub(crate) async fn a_removed_event_is_gone(space: Space) {
     assert_eq!(store.get_correlation_count().await.unwrap(), 1, "the correlation stays");
 }
 
+pub(crate) async fn a_claimed_event_is_nobody_elses_until_the_lease_ends(space: Space) {
+    let (one, other) = (space.client_with(at_once()).await, space.client_with(at_once()).await);
+    append(&*one, &key("a"), spans(1, 1)).await;
+    close_one(&*one).await;
+    assert_eq!(one.claim_events(10, SHORT).await.unwrap().len(), 1);
+    eventually("the lease ends", async || !other.claim_events(10, LONG).await.unwrap().is_empty()).await;
+    assert!(one.claim_events(10, LONG).await.unwrap().is_empty());
+}
+
+pub(crate) async fn an_event_is_left_to_whoever_closed_for_a_while(space: Space) {
+    let store = space.client_with(at_once()).await;
+    for (name, hold) in [("held", LONG), ("free", Duration::ZERO)] {
+        append(&*store, &key(name), spans(1, 1)).await;
+        let finish = Finish { hold, ..claim_one(&*store).await.finish("done") };
+        assert_eq!(store.finish(vec![finish]).await.unwrap(), [Finished::Finished]);
+    }
+    let free: Vec<_> = events(&*store).await.into_iter().map(|event| event.id.key).collect();
+    assert_eq!(free, [key("free")]);
+    // The event of another generation brings the one that is held along.
+    append(&*store, &key("held"), spans(2, 1)).await;
+    close_one(&*store).await;
+    assert_eq!(events(&*store).await.len(), 3);
+}
+
+pub(crate) async fn an_event_that_was_put_back_knows_who_has_it(space: Space) {
+    let store = space.client_with(at_once()).await;
+    append(&*store, &key("a"), spans(1, 1)).await;
+    close_one(&*store).await;
+    let [archive, alerts] = ["archive", "alerts"].map(Receiver::named);
+    let put_back = async |delivered: &[Receiver], look_after: Duration| {
+        let event = events(&*store).await.remove(0).id;
+        let delivered = delivered.to_vec();
+        store.put_back_events(vec![PutBack { event, delivered, look_after }]).await.unwrap();
+    };
+    let delivered = async || events(&*store).await.remove(0).delivered;
+    assert_eq!(delivered().await, []);
+    put_back(&[archive], Duration::ZERO).await;
+    assert_eq!(delivered().await, [archive]);
+    put_back(&[archive, alerts], Duration::ZERO).await;
+    put_back(&[], Duration::ZERO).await;
+    assert_eq!(delivered().await, [archive, alerts], "each once, and none is forgotten");
+    // It comes back as it was told.
+    put_back(&[], SHORT).await;
+    eventually("it is due again", async || !events(&*store).await.is_empty()).await;
+    put_back(&[], LONG).await;
+    assert!(events(&*store).await.is_empty());
+    // What is gone cannot be put back.
+    let id = EventId { key: key("a"), first_seen: at(0), generation: 1 };
+    let of_another = PutBack { event: id, delivered: vec![], look_after: Duration::ZERO };
+    store.put_back_events(vec![of_another]).await.unwrap();
+    assert!(events(&*store).await.is_empty());
+}
+
 pub(crate) async fn events_go_with_their_correlation(space: Space) {
     let ttl = Duration::from_millis(300);
     let store = space.client_with(Settings { ttl, ..at_once() }).await;
@@ -392,7 +446,7 @@ pub(crate) async fn claimers_share_the_work_and_none_is_done_twice(space: Space)
             let finishes = claims.iter().map(|claim| claim.finish("done")).collect();
             let finished = store.finish(finishes).await.unwrap();
             closed += finished.iter().filter(|finished| **finished == Finished::Finished).count();
-            if store.get_events(1_000).await.unwrap().len() == CORRELATIONS as usize {
+            if store.claim_events(1_000, Duration::ZERO).await.unwrap().len() == CORRELATIONS as usize {
                 break;
             }
         }

@@ -187,7 +187,7 @@ impl Run {
     }
 
     async fn remove_event(&mut self, store: &dyn StateManager, said: &str) {
-        let events = store.get_events(1_000).await.unwrap();
+        let events = store.claim_events(1_000, Duration::ZERO).await.unwrap();
         if events.is_empty() {
             return;
         }
@@ -220,7 +220,7 @@ impl Run {
 
     async fn check_events(&self, store: &dyn StateManager, said: &str) {
         let mut told = BTreeMap::<String, Vec<Told>>::new();
-        for Event { id, news, .. } in store.get_events(1_000).await.unwrap() {
+        for Event { id, news, .. } in store.claim_events(1_000, Duration::ZERO).await.unwrap() {
             let event = Told { generation: id.generation, news };
             told.entry(id.key.id.to_string()).or_default().push(event);
         }

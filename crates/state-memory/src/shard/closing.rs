@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use state_core::{Claim, Event, EventId, Finish, Finished, Release, Settings, Ticket, news};
+use state_core::{
+    Claim, Event, EventId, Finish, Finished, PutBack, Receiver, Release, Settings, Ticket, news,
+};
 
 use super::{Shard, find, pop, put};
 use crate::{
@@ -55,7 +57,7 @@ impl Shard {
     /// Closes a correlation; answers also what its event adds to the budget.
     pub(crate) fn finish(
         &mut self,
-        Finish { ticket, note }: Finish,
+        Finish { ticket, note, hold }: Finish,
         now: DateTime<Utc>,
         settings: &Settings,
     ) -> (Finished, u64) {
@@ -67,10 +69,10 @@ impl Shard {
         if !stored.life.is_held_by(&ticket) {
             return (Finished::Lost, 0);
         }
-        let (look, told) = (stored.life.look, stored.life.oldest_event());
+        let (look, told) = (stored.life.look, stored.life.events_due);
         let finished = if stored.fragments().len() as u64 == ticket.version {
             let bytes = note.as_ref().map_or(0, |note| RECORD_BYTES + note.len() as u64);
-            stored.life.finish(stored.fragments().len(), note, now);
+            stored.life.finish(stored.fragments().len(), note, hold, now);
             stored.bytes += bytes;
             (Finished::Finished, bytes)
         } else {
@@ -78,7 +80,7 @@ impl Shard {
             (Finished::Changed, 0)
         };
         put(&mut self.due, &key, look, stored.life.look);
-        put(&mut self.outbox, &key, told, stored.life.oldest_event());
+        put(&mut self.outbox, &key, told, stored.life.events_due);
         finished
     }
 
@@ -100,10 +102,53 @@ impl Shard {
         put(&mut self.due, &key, before, stored.life.look);
     }
 
-    /// Reads events, up to a number of them.
-    pub(crate) fn events(&self, max: usize, now: DateTime<Utc>) -> Vec<Event> {
-        let living = self.outbox.values().filter_map(|key| Some((key, self.get(key, now)?)));
-        living.flat_map(|(key, stored)| events(key, stored)).take(max).collect()
+    /// Takes the events of correlations whose time has come, up to a number of correlations; answers
+    /// also of how many.
+    pub(crate) fn claim_events(
+        &mut self,
+        max: usize,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> (Vec<Event>, usize) {
+        let mut claimed = Vec::new();
+        // Put back behind the loop: with no lease they are due at once.
+        let mut leased = Vec::new();
+        while leased.len() < max
+            && let Some(key) = pop(&mut self.outbox, now)
+        {
+            let Some(stored) = self.correlations.get_mut(&key) else { continue };
+            stored.life.events_due = Some(after(now, lease));
+            if stored.expires > now {
+                claimed.extend(events(&key, stored));
+            }
+            leased.push((key, stored.life.events_due));
+        }
+        let count = leased.len();
+        for (key, due) in leased {
+            put(&mut self.outbox, &key, None, due);
+        }
+        (claimed, count)
+    }
+
+    /// Gives an event back, and notes who has it; answers what that adds to the budget.
+    pub(crate) fn put_back_event(&mut self, event: &PutBack, now: DateTime<Utc>) -> u64 {
+        let PutBack { event: id, delivered, look_after } = event;
+        let found = find(&mut self.correlations, &id.key)
+            .filter(|(_, stored)| stored.first_seen == id.first_seen && stored.expires > now);
+        let Some((key, stored)) = found else { return 0 };
+        let record = stored.life.events.iter_mut().find(|record| record.generation == id.generation);
+        let Some(record) = record else { return 0 };
+        let mut bytes = 0;
+        for receiver in delivered {
+            if !record.delivered.contains(receiver) {
+                record.delivered.push(*receiver);
+                bytes += RECEIVER_BYTES;
+            }
+        }
+        stored.bytes += bytes;
+        let told = stored.life.events_due.replace(after(now, *look_after));
+        put(&mut self.outbox, &key, told, stored.life.events_due);
+        bytes
     }
 
     /// Removes an event; answers whether it was there, and what it gives back to the budget.
@@ -111,19 +156,24 @@ impl Shard {
         let found = find(&mut self.correlations, &id.key)
             .filter(|(_, stored)| stored.first_seen == id.first_seen && stored.expires > now);
         let Some((key, stored)) = found else { return (false, 0) };
-        let told = stored.life.oldest_event();
         let place = stored.life.events.iter().position(|record| record.generation == id.generation);
         let Some(place) = place else { return (false, 0) };
         let removed = stored.life.events.remove(place);
-        let bytes = RECORD_BYTES + removed.note.len() as u64;
+        let bytes =
+            RECORD_BYTES + removed.note.len() as u64 + RECEIVER_BYTES * removed.delivered.len() as u64;
         stored.bytes -= bytes;
-        put(&mut self.outbox, &key, told, stored.life.oldest_event());
+        if stored.life.events.is_empty() {
+            let told = stored.life.events_due.take();
+            put(&mut self.outbox, &key, told, None);
+        }
         (true, bytes)
     }
 }
 
 /// What an event takes besides its note, estimated.
-const RECORD_BYTES: u64 = 128;
+const RECORD_BYTES: u64 = 160;
+/// What it takes to know that a receiver has an event.
+const RECEIVER_BYTES: u64 = size_of::<Receiver>() as u64;
 
 fn events<'a>(
     key: &'a state_core::CorrelationKey,
@@ -135,6 +185,7 @@ fn events<'a>(
             id: EventId { key: key.clone(), first_seen: stored.first_seen, generation: record.generation },
             closed: record.closed,
             note: record.note.clone(),
+            delivered: record.delivered.clone(),
             entry: stored.entry(&key.id),
             news: news(until, record.from),
         }

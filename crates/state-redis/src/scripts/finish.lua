@@ -1,6 +1,7 @@
 -- Closes claimed correlations, and puts their events into the outbox.
 -- KEYS: due, out, then each correlation. ARGV: grace in microseconds; then for each correlation the fence of the claim,
---       the number of fragments it saw, 1 if an event is to be told or else 0, and what the event says.
+--       the number of fragments it saw, 1 if an event is to be told or else 0, what the event says, and for how many
+--       microseconds it is left to whoever closes.
 -- Returns one digit for each: 0 closed, 1 something new has arrived, 2 somebody else's or gone.
 -- Atomic because the event must be there if and only if the correlation is closed, and nothing may arrive between.
 
@@ -9,7 +10,7 @@ local now = clock()
 local answers, looks, closed, told, held = {}, {}, {}, {}, 0
 for k = 3, #KEYS do
   local key = KEYS[k]
-  local at = k * 4 - 10
+  local at = k * 5 - 13
   local fence, version, note = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 3]
   local c, s, events = living(key, now, 'e')
   local answer = '2'
@@ -28,8 +29,9 @@ for k = 3, #KEYS do
       local is_told = ARGV[at + 2] == '1'
       if is_told then
         s.generation = s.generation + 1
-        events = (events or '') .. struct.pack('<I4I4I4i8I4', s.generation, s.earlier, version, now, #note) .. note
-        place(told, now, member)
+        events = (events or '') .. write_event({generation = s.generation, earlier = s.earlier, version = version,
+          closed = now, delivered = '', note = note})
+        place(told, now + tonumber(ARGV[at + 4]), member)
         held = math.max(held, c.guard)
       end
       s.closed, s.full, s.finished, s.earlier, s.lease, s.look = 1, 0, fence, version, 0, 0
@@ -43,7 +45,8 @@ end
 put_places(KEYS[1], looks)
 remove_places(KEYS[1], closed)
 if #told > 0 then
-  redis.call('ZADD', KEYS[2], 'NX', unpack(told))
+  -- Events of earlier generations do not wait longer for this one.
+  redis.call('ZADD', KEYS[2], 'LT', unpack(told))
   hold_index(KEYS[2], held)
 end
 return table.concat(answers)

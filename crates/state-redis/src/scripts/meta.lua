@@ -70,6 +70,27 @@ local function living(key, now, ...)
   end
 end
 
+local RECORD = '<I4I4I4i8I4I4'
+
+-- Field e as a list of tables, oldest event first.
+local function read_events(text)
+  local events, at = {}, 1
+  while at < #text do
+    local e, delivered, note = {}, 0, 0
+    e.generation, e.earlier, e.version, e.closed, delivered, note, at = struct.unpack(RECORD, text, at)
+    e.delivered = string.sub(text, at, at + delivered - 1)
+    e.note = string.sub(text, at + delivered, at + delivered + note - 1)
+    at = at + delivered + note
+    events[#events + 1] = e
+  end
+  return events
+end
+
+local function write_event(e)
+  return struct.pack(RECORD, e.generation, e.earlier, e.version, e.closed, #e.delivered, #e.note) .. e.delivered
+    .. e.note
+end
+
 -- Ends a claim that is not to be finished any more; the correlation is to be looked at from a time on.
 local function end_claim(key, s, look)
   s.fence, s.lease, s.look = s.fence + 1, 0, look

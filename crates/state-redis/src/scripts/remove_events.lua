@@ -5,31 +5,26 @@
 -- Atomic because another event of the correlation may be added or removed at the same time.
 
 local now = clock()
-local removed, olds, emptied = 0, {}, {}
+local removed, emptied = 0, {}
 for k = 2, #KEYS do
   local key = KEYS[k]
   local generation, first_seen = tonumber(ARGV[k * 2 - 3]), tonumber(ARGV[k * 2 - 2])
-  local c, _, events = living(key, now, 'e')
-  events = c and c.first_seen == first_seen and events or ''
-  local kept, at, oldest = {}, 1, nil
-  while at < #events do
-    local number, _, _, closed, length, note = struct.unpack('<I4I4I4i8I4', events, at)
-    if number == generation then
+  local c, _, text = living(key, now, 'e')
+  text = c and c.first_seen == first_seen and text or ''
+  local kept = {}
+  for _, e in ipairs(read_events(text)) do
+    if e.generation == generation then
       removed = removed + 1
     else
-      kept[#kept + 1] = string.sub(events, at, note + length - 1)
-      oldest = oldest or closed
+      kept[#kept + 1] = write_event(e)
     end
-    at = note + length
   end
-  if oldest then
+  if #kept > 0 then
     redis.call('HSET', key, 'e', table.concat(kept))
-    place(olds, oldest, member_of(key))
-  elseif events ~= '' then
+  elseif text ~= '' then
     redis.call('HDEL', key, 'e')
     emptied[#emptied + 1] = member_of(key)
   end
 end
-put_places(KEYS[1], olds)
 remove_places(KEYS[1], emptied)
 return removed
