@@ -10,6 +10,8 @@ use service_lifecycle::{
 use state_core::{Limits, Settings};
 use state_redis::Acknowledge;
 
+use crate::close::Rules;
+
 /// Configuration of an engine. Every key has a default that runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,6 +75,14 @@ impl Default for GrpcConfig {
 pub struct CorrelationConfig {
     /// How long a correlation is kept after its last arrival. Default 3600.
     pub ttl_seconds: u64,
+    /// How long nothing must have arrived until a trace is closed whose root and parents are there.
+    /// Default 2000.
+    pub grace_ms: u64,
+    /// How long nothing must have arrived until any other is closed. Default 60.
+    pub window_seconds: u64,
+    /// Age at which it is closed although more arrives. Default 300. With a short TTL it is at most
+    /// three quarters of that, and the window too, so that nothing is gone before it was closed.
+    pub age_max_seconds: u64,
     /// Attribute names by which log records without a trace id are correlated, the first one found
     /// wins; also noted of spans and log records as metadata. Default none.
     pub keys: Vec<String>,
@@ -84,8 +94,16 @@ pub struct CorrelationConfig {
 
 impl Default for CorrelationConfig {
     fn default() -> Self {
-        let Settings { ttl, limits: Limits { spans_max, bytes_max }, .. } = Settings::default();
-        Self { ttl_seconds: ttl.as_secs(), keys: Vec::new(), spans_max, bytes_max }
+        let Settings { ttl, limits: Limits { spans_max, bytes_max }, grace, age_max } = Settings::default();
+        Self {
+            ttl_seconds: ttl.as_secs(),
+            grace_ms: grace.as_millis() as u64,
+            window_seconds: 60,
+            age_max_seconds: age_max.as_secs(),
+            keys: Vec::new(),
+            spans_max,
+            bytes_max,
+        }
     }
 }
 
@@ -206,7 +224,20 @@ impl Config {
     pub fn settings(&self) -> Settings {
         let CorrelationConfig { ttl_seconds, spans_max, bytes_max, .. } = self.correlation;
         let (ttl, limits) = (Duration::from_secs(ttl_seconds), Limits { spans_max, bytes_max });
-        Settings { ttl, limits, ..Settings::default() }
+        let Rules { grace, age_max, .. } = self.rules();
+        Settings { ttl, limits, grace, age_max }
+    }
+
+    /// When correlations are closed.
+    pub(crate) fn rules(&self) -> Rules {
+        let CorrelationConfig { ttl_seconds, grace_ms, window_seconds, age_max_seconds, .. } =
+            self.correlation;
+        let before_the_end = Duration::from_secs(ttl_seconds) * 3 / 4;
+        Rules {
+            grace: Duration::from_millis(grace_ms).min(before_the_end),
+            window: Duration::from_secs(window_seconds).min(before_the_end),
+            age_max: Duration::from_secs(age_max_seconds).min(before_the_end),
+        }
     }
 
     /// What the memory backend is told.
@@ -248,6 +279,7 @@ impl service_lifecycle::Config for Config {
         ("REDIS_URL", "redis.url"),
         ("REDIS_MAX_CONNECTIONS", "redis.max_connections"),
         ("CORRELATION_TTL_SECONDS", "correlation.ttl_seconds"),
+        ("CORR_WINDOW_SECONDS", "correlation.window_seconds"),
     ];
     const SECRETS: &'static [&'static str] = &["redis.url"];
     const SIBLING_SECTIONS: &'static [&'static str] = &["http", "engines"];
@@ -277,6 +309,18 @@ impl service_lifecycle::Config for Config {
         let ten_years = 10 * 366 * 24 * 3600;
         let ttl_fits = (1..=ten_years).contains(&correlation.ttl_seconds);
         require(ttl_fits, "correlation.ttl_seconds", "expected 1 to 316224000, which is ten years");
+        require(correlation.grace_ms > 0, "correlation.grace_ms", "expected at least 1");
+        let (window, age_max) = (correlation.window_seconds, correlation.age_max_seconds);
+        if !(correlation.grace_ms.div_ceil(1_000) <= window && window <= age_max && age_max <= ten_years) {
+            let keys = ["correlation.grace_ms", "correlation.window_seconds", "correlation.age_max_seconds"];
+            violations
+                .push(Violation::between(&keys, "expected each to be at least as long as the one before"));
+        }
+        let mut require = |holds: bool, key, allowed: &str| {
+            if !holds {
+                violations.push(Violation::new(key, allowed));
+            }
+        };
         // Redis scripts calculate in doubles, which are exact up to here.
         let exact = 1..=1_u64 << 53;
         let counts = "expected 1 to 2^53";

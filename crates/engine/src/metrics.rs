@@ -79,6 +79,13 @@ pub const METRICS: &[Metric] = &[
         help: "Correlations in the whole store, counted every few seconds.",
     },
     Metric {
+        name: "engine_closed_correlations_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Generations of correlations that this engine closed, by cause: complete, idle, max_age, full, or \
+               no_news when everything in it was only resent.",
+    },
+    Metric {
         name: "engine_expired_correlations_total",
         kind: Kind::Counter,
         unit: None,
@@ -167,6 +174,10 @@ pub(crate) fn uncorrelated(items: u64) {
 
 pub(crate) fn correlations(count: u64) {
     gauge!("active_correlations_total").set(count as f64);
+}
+
+pub(crate) fn closed(cause: &'static str) {
+    counter!("engine_closed_correlations_total", "cause" => cause).increment(1);
 }
 
 pub(crate) fn expired(count: u64) {

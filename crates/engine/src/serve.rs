@@ -23,6 +23,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
+    close::Closer,
     config::{Config, GrpcConfig},
     maintain,
     measured::Measured,
@@ -69,6 +70,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let mut background = JoinSet::new();
     background.spawn(report_health(reporter, readiness.subscribe()));
     background.spawn(maintain::expire(Arc::clone(&store)));
+    background.spawn(Closer::new(Arc::clone(&store), config.rules()).run());
     background.spawn(guard.clone().follow().map(|never| match never {}));
     if let Some(tls) = tls {
         background.spawn(tls.follow().map(|never| match never {}));

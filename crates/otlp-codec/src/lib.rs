@@ -21,6 +21,7 @@ mod partition;
 mod seeded;
 mod span;
 mod split;
+mod structure;
 mod text;
 mod wire;
 
@@ -29,4 +30,5 @@ pub use facts::{Facts, Origin, Root, UNKNOWN_SERVICE};
 pub use merge::{Merged, merge_logs, merge_traces};
 pub use partition::{Share, partition_logs, partition_traces};
 pub use split::{PARTS_BYTES_MAX, Part, RejectReason, Rejected, Split, Subject, split_logs, split_traces};
+pub use structure::Structure;
 pub use wire::DecodeError;

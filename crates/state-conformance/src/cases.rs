@@ -126,6 +126,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
             a_removed_event_is_gone
             a_claimed_event_is_nobody_elses_until_the_lease_ends
             an_event_is_left_to_whoever_closed_for_a_while
+            an_event_for_nobody_counts_as_a_generation_and_is_not_kept
             an_event_that_was_put_back_knows_who_has_it
             events_go_with_their_correlation
             what_was_set_is_closed_like_any_other

@@ -50,7 +50,7 @@ impl Claim {
     /// store.
     pub fn finish(&self, note: impl Into<String>) -> Finish {
         let note = self.has_news().then(|| note.into());
-        Finish { ticket: self.ticket.clone(), note, hold: Duration::ZERO }
+        Finish { ticket: self.ticket.clone(), note, outbox: Some(Duration::ZERO) }
     }
 }
 
@@ -62,11 +62,11 @@ pub struct Finish {
     /// What the event says; without it there is none, and the generation goes on counting from where
     /// it was.
     pub note: Option<String>,
-    /// How long the event is left to whoever closes the correlation: [`claim_events`] does not give it
-    /// away before.
+    /// Whether the event goes into the outbox, and how long it is left to whoever closes the
+    /// correlation: [`claim_events`] does not give it away before. `None` where nobody is to get it.
     ///
     /// [`claim_events`]: crate::StateManager::claim_events
-    pub hold: Duration,
+    pub outbox: Option<Duration>,
 }
 
 /// What became of an attempt to close a correlation.

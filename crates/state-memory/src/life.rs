@@ -134,18 +134,17 @@ impl Life {
         ticket.fence == self.fence && !self.was_finished_by(ticket) && !self.is_closed
     }
 
-    /// Closes it; with a note there is an event to tell, which is nobody else's for `hold`.
+    /// Closes it; with a note there is an event to tell, which is kept if it has a time in the outbox.
     pub(crate) fn finish(
         &mut self,
         fragments: usize,
         note: Option<String>,
-        hold: Duration,
+        outbox: Option<Duration>,
         now: DateTime<Utc>,
     ) {
-        if let Some(note) = note {
-            self.generation += 1;
-            let (generation, from) = (self.generation, self.earlier);
-            let delivered = Vec::new();
+        self.generation += u64::from(note.is_some());
+        if let (Some(note), Some(hold)) = (note, outbox) {
+            let (generation, from, delivered) = (self.generation, self.earlier, Vec::new());
             self.events.push(Record { generation, from, to: fragments, closed: now, note, delivered });
             let due = after(now, hold);
             self.events_due = Some(self.events_due.map_or(due, |before| before.min(due)));

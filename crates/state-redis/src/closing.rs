@@ -158,11 +158,11 @@ pub(crate) async fn finish(
         |names, correlations, part| {
             let call_keys = [names.due.clone(), names.out.clone()].into_iter().chain(correlations).collect();
             let mut arguments = vec![Value::from(micros(settings.grace))];
-            for Finish { ticket, note, hold } in part {
+            for Finish { ticket, note, outbox } in part {
                 arguments.extend(of_ticket(ticket));
                 arguments.push(i64::from(note.is_some()).into());
                 arguments.push(note.as_deref().unwrap_or_default().into());
-                arguments.push(micros(*hold).into());
+                arguments.push(outbox.map_or(-1, micros).into());
             }
             script::FINISH.call(call_keys, arguments)
         },

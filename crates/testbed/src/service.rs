@@ -17,8 +17,13 @@ use crate::{process::Process, wait::Look};
 const BINARIES_VARIABLE: &str = "TESTBED_BIN_DIR";
 
 /// Names of the environment that configure our services besides those of `VARIABLE_PREFIX`.
-const VARIABLES: [&str; 4] =
-    ["USE_REDIS_STATE", "REDIS_URL", "REDIS_MAX_CONNECTIONS", "CORRELATION_TTL_SECONDS"];
+const VARIABLES: [&str; 5] = [
+    "USE_REDIS_STATE",
+    "REDIS_URL",
+    "REDIS_MAX_CONNECTIONS",
+    "CORRELATION_TTL_SECONDS",
+    "CORR_WINDOW_SECONDS",
+];
 const VARIABLE_PREFIX: &str = "CORRELATION__";
 
 /// Generous for a machine that compiles beside the test.

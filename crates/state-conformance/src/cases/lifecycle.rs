@@ -344,7 +344,7 @@ pub(crate) async fn an_event_is_left_to_whoever_closed_for_a_while(space: Space)
     let store = space.client_with(at_once()).await;
     for (name, hold) in [("held", LONG), ("free", Duration::ZERO)] {
         append(&*store, &key(name), spans(1, 1)).await;
-        let finish = Finish { hold, ..claim_one(&*store).await.finish("done") };
+        let finish = Finish { outbox: Some(hold), ..claim_one(&*store).await.finish("done") };
         assert_eq!(store.finish(vec![finish]).await.unwrap(), [Finished::Finished]);
     }
     let free: Vec<_> = events(&*store).await.into_iter().map(|event| event.id.key).collect();
@@ -353,6 +353,18 @@ pub(crate) async fn an_event_is_left_to_whoever_closed_for_a_while(space: Space)
     append(&*store, &key("held"), spans(2, 1)).await;
     close_one(&*store).await;
     assert_eq!(events(&*store).await.len(), 3);
+}
+
+pub(crate) async fn an_event_for_nobody_counts_as_a_generation_and_is_not_kept(space: Space) {
+    let store = space.client_with(at_once()).await;
+    append(&*store, &key("a"), spans(1, 1)).await;
+    let finish = Finish { outbox: None, ..claim_one(&*store).await.finish("done") };
+    assert_eq!(store.finish(vec![finish.clone()]).await.unwrap(), [Finished::Finished]);
+    assert_eq!(store.finish(vec![finish]).await.unwrap(), [Finished::Finished], "also when repeated");
+    assert!(events(&*store).await.is_empty());
+    append(&*store, &key("a"), spans(2, 1)).await;
+    close_one(&*store).await;
+    assert_eq!(told(&*store).await, [(2, vec![spans(2, 1)])]);
 }
 
 pub(crate) async fn an_event_that_was_put_back_knows_who_has_it(space: Space) {

@@ -57,7 +57,7 @@ impl Shard {
     /// Closes a correlation; answers also what its event adds to the budget.
     pub(crate) fn finish(
         &mut self,
-        Finish { ticket, note, hold }: Finish,
+        Finish { ticket, note, outbox }: Finish,
         now: DateTime<Utc>,
         settings: &Settings,
     ) -> (Finished, u64) {
@@ -71,8 +71,9 @@ impl Shard {
         }
         let (look, told) = (stored.life.look, stored.life.events_due);
         let finished = if stored.fragments().len() as u64 == ticket.version {
-            let bytes = note.as_ref().map_or(0, |note| RECORD_BYTES + note.len() as u64);
-            stored.life.finish(stored.fragments().len(), note, hold, now);
+            let is_kept = note.as_ref().filter(|_| outbox.is_some());
+            let bytes = is_kept.map_or(0, |note| RECORD_BYTES + note.len() as u64);
+            stored.life.finish(stored.fragments().len(), note, outbox, now);
             stored.bytes += bytes;
             (Finished::Finished, bytes)
         } else {

@@ -1,7 +1,7 @@
 -- Closes claimed correlations, and puts their events into the outbox.
 -- KEYS: due, out, then each correlation. ARGV: grace in microseconds; then for each correlation the fence of the claim,
 --       the number of fragments it saw, 1 if an event is to be told or else 0, what the event says, and for how many
---       microseconds it is left to whoever closes.
+--       microseconds it is left to whoever closes, or -1 if nobody is to get it.
 -- Returns one digit for each: 0 closed, 1 something new has arrived, 2 somebody else's or gone.
 -- Atomic because the event must be there if and only if the correlation is closed, and nothing may arrive between.
 
@@ -26,16 +26,19 @@ for k = 3, #KEYS do
       place(looks, look, member)
       answer = '1'
     else
-      local is_told = ARGV[at + 2] == '1'
+      local is_told, hold = ARGV[at + 2] == '1', tonumber(ARGV[at + 4])
+      local is_kept = is_told and hold >= 0
       if is_told then
         s.generation = s.generation + 1
+      end
+      if is_kept then
         events = (events or '') .. write_event({generation = s.generation, earlier = s.earlier, version = version,
           closed = now, delivered = '', note = note})
-        place(told, now + tonumber(ARGV[at + 4]), member)
+        place(told, now + hold, member)
         held = math.max(held, c.guard)
       end
       s.closed, s.full, s.finished, s.earlier, s.lease, s.look = 1, 0, fence, version, 0, 0
-      redis.call('HSET', key, 's', write_state(s), unpack(is_told and {'e', events} or {}))
+      redis.call('HSET', key, 's', write_state(s), unpack(is_kept and {'e', events} or {}))
       closed[#closed + 1] = member
       answer = '0'
     end

@@ -1,0 +1,99 @@
+//! Closes correlations that are whole, idle, old or full, for ever. All engines of a state share the work.
+
+mod verdict;
+
+use std::{sync::Arc, time::Duration};
+
+use otlp_codec::Structure;
+use rand::Rng as _;
+use state_core::{Claim, Finish, Finished, Release, StateManager};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, warn};
+
+use crate::metrics;
+pub(crate) use verdict::Rules;
+use verdict::Verdict;
+
+/// How often an engine looks for what is due. A close is later by half of it on average; ten engines
+/// keep an idle Redis busy for less than a hundredth of a core.
+const TICK: Duration = Duration::from_millis(400);
+/// Most correlations of one look.
+const CLAIMED_MAX: usize = 512;
+/// How long a claim is this engine's. Far longer than what is done with it, and short enough for those
+/// of an engine that dies.
+const LEASE: Duration = Duration::from_secs(10);
+/// After an outage of the store, nothing is called idle for so long: clients send again first.
+const CALM: Duration = Duration::from_secs(10);
+
+/// Closes what is due.
+pub(crate) struct Closer {
+    store: Arc<dyn StateManager>,
+    rules: Rules,
+    /// From when on it counts that nothing has arrived.
+    calm_from: Instant,
+}
+
+impl Closer {
+    pub(crate) fn new(store: Arc<dyn StateManager>, rules: Rules) -> Self {
+        Self { store, rules, calm_from: Instant::now() }
+    }
+
+    /// Closes for ever.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.look().await {
+                // There may be more.
+                Ok(claimed) if claimed == CLAIMED_MAX => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    // The readiness check tells of a store that does not answer.
+                    debug!(error = &error as &dyn std::error::Error, "closing was put off");
+                    self.calm_from = Instant::now() + CALM.min(self.rules.window);
+                }
+            }
+            // Engines that started together do not look together for ever.
+            let pause = TICK.mul_f64(rand::rng().random_range(0.8..1.2));
+            sleep(pause).await;
+        }
+    }
+
+    /// Takes what is due, decides, and closes or gives back; answers how many were taken.
+    async fn look(&self) -> state_core::Result<usize> {
+        let claims = self.store.claim_due(CLAIMED_MAX, LEASE).await?;
+        let claimed = claims.len();
+        if claimed == 0 {
+            return Ok(0);
+        }
+        let unrest = self.calm_from.saturating_duration_since(Instant::now());
+        let (mut closing, mut releases) = (Vec::new(), Vec::new());
+        for claim in claims {
+            match verdict::judge(&claim, &structure(&claim), &self.rules, unrest) {
+                Verdict::Close(close) => closing.push((claim, close)),
+                Verdict::Wait(look_after) => releases.push(Release { ticket: claim.ticket, look_after }),
+            }
+        }
+        let finishes: Vec<Finish> = closing
+            .iter()
+            .map(|(claim, close)| Finish { outbox: None, ..claim.finish(close.note()) })
+            .collect();
+        let (finished, released) = tokio::join!(self.store.finish(finishes), self.store.release(releases));
+        for ((claim, close), finished) in closing.iter().zip(finished?) {
+            match finished {
+                Finished::Finished if claim.has_news() => metrics::closed(close.cause.as_str()),
+                Finished::Finished => metrics::closed("no_news"),
+                Finished::Changed | Finished::Lost => {}
+            }
+        }
+        released.map(|()| claimed)
+    }
+}
+
+/// How the spans hang together. Malformed ids make a trace that is never whole: it is closed when it is idle.
+fn structure(claim: &Claim) -> Structure {
+    let payloads = claim.entry.spans.iter().map(|fragment| &fragment.payload()[..]);
+    Structure::read(payloads).unwrap_or_else(|error| {
+        let key = &claim.ticket.key;
+        warn!(%key, error = &error as &dyn std::error::Error, "the structure of a trace cannot be read");
+        Structure::default()
+    })
+}
