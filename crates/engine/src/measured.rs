@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use metrics::{counter, histogram};
 use state_core::{
     Append, Backend, Claim, CorrelationEntry, CorrelationKey, Event, EventId, Finish, Finished, Outcome,
-    Page, PutBack, RangeQuery, Release, Result, StateManager,
+    Page, PutBack, RangeQuery, Release, Result, StateManager, Summary,
 };
 use tokio::time::Instant;
 
@@ -45,6 +45,10 @@ impl StateManager for Measured {
 
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
         self.measure("get_correlation", self.store.get_correlation(key)).await
+    }
+
+    async fn get_summary(&self, key: &CorrelationKey) -> Result<Option<Summary>> {
+        self.measure("get_summary", self.store.get_summary(key)).await
     }
 
     async fn set_correlation(

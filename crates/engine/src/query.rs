@@ -1,19 +1,20 @@
 //! The query API: reads and removes correlations.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Datelike as _, Utc};
 use otlp_codec::{DecodeError, Merged, merge_logs, merge_traces};
 use otlp_proto::correlation::v1::{
-    CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationSummary, CountCorrelationsRequest,
-    CountCorrelationsResponse, DeleteCorrelationRequest, DeleteCorrelationResponse, DescribeStateRequest,
-    DescribeStateResponse, GetCorrelationRequest, GetCorrelationResponse, ListCorrelationsRequest,
-    ListCorrelationsResponse, StateBackend, View, correlation_service_server::CorrelationService,
+    CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationStatus, CorrelationSummary,
+    CountCorrelationsRequest, CountCorrelationsResponse, DeleteCorrelationRequest, DeleteCorrelationResponse,
+    DescribeStateRequest, DescribeStateResponse, GetCorrelationRequest, GetCorrelationResponse,
+    ListCorrelationsRequest, ListCorrelationsResponse, StateBackend, View,
+    correlation_service_server::CorrelationService,
 };
 use prost_types::Timestamp;
 use state_core::{
-    Backend, CorrelationEntry, CorrelationKey, Cursor, Error, Fragment, RangeQuery, StateManager, Summary,
-    Tenant,
+    Backend, CorrelationEntry, CorrelationKey, Cursor, Error, Filter, Fragment, RangeQuery, StateManager,
+    Summary, Tenant,
 };
 use tonic::{Request, Response, Status};
 use tracing::warn;
@@ -54,8 +55,11 @@ impl CorrelationService for Query {
         let tenant = door::tenant(&request);
         let request = request.into_inner();
         let key = key(tenant, &request.correlation_id)?;
-        let entry = self.store.get_correlation(&key).await.map_err(failed)?.ok_or_else(|| not_found(&key))?;
+        // The entry does not say where the correlation stands.
+        let (entry, known) = tokio::join!(self.store.get_correlation(&key), self.store.get_summary(&key));
+        let entry = entry.map_err(failed)?.ok_or_else(|| not_found(&key))?;
         let mut summary = convert(entry.summary());
+        summary.status = convert_status(known.map_err(failed)?.and_then(|known| known.status)).into();
         if request.view() != View::Full {
             return Ok(Response::new(GetCorrelationResponse {
                 summary: Some(summary),
@@ -90,7 +94,7 @@ impl CorrelationService for Query {
             tenant,
             from: time("from", request.from)?,
             to: time("to", request.to)?,
-            service: Some(request.service).filter(|service| !service.is_empty()),
+            filter: filter(&request)?,
             limit: limit as usize,
             after: read_token(&request.page_token)?,
         };
@@ -139,6 +143,23 @@ impl CorrelationService for Query {
         let removed = self.store.cleanup_old_correlations(cutoff).await.map_err(failed)?;
         Ok(Response::new(CleanUpCorrelationsResponse { removed }))
     }
+}
+
+fn filter(request: &ListCorrelationsRequest) -> Result<Filter, Status> {
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let duration_min = request.duration_min.map(Duration::try_from).transpose();
+    Ok(Filter {
+        service: given(&request.service),
+        env: given(&request.environment),
+        status: match request.status() {
+            CorrelationStatus::Unspecified => None,
+            CorrelationStatus::Active => Some(state_core::Status::Active),
+            CorrelationStatus::Closed => Some(state_core::Status::Closed),
+        },
+        has_errors: request.has_errors,
+        duration_min: duration_min
+            .map_err(|_negative| status::invalid("duration_min", "expected a duration of at least zero"))?,
+    })
 }
 
 fn key(tenant: Tenant, id: &str) -> Result<CorrelationKey, Status> {
@@ -191,6 +212,15 @@ fn convert(summary: Summary) -> CorrelationSummary {
         bytes: counts.bytes,
         metadata: summary.metadata.into_iter().collect(),
         conflicts: 0,
+        status: convert_status(summary.status).into(),
+    }
+}
+
+fn convert_status(status: Option<state_core::Status>) -> CorrelationStatus {
+    match status {
+        None => CorrelationStatus::Unspecified,
+        Some(state_core::Status::Active) => CorrelationStatus::Active,
+        Some(state_core::Status::Closed) => CorrelationStatus::Closed,
     }
 }
 

@@ -13,6 +13,7 @@ mod id;
 mod lifecycle;
 mod manager;
 mod outbox;
+mod range;
 mod settings;
 mod summary;
 
@@ -22,7 +23,8 @@ pub use error::{BoxError, Error, Result};
 pub use fragment::{Facts, Fragment, FragmentId, Identity, Origin, Root, Signal};
 pub use id::{CorrelationId, CorrelationKey, InvalidId, Tenant, TraceId};
 pub use lifecycle::{Claim, Finish, Finished, Release, Ticket, news};
-pub use manager::{Append, Backend, Outcome, Page, RangeQuery, Refusal, StateManager};
+pub use manager::{Append, Backend, Outcome, Refusal, StateManager};
 pub use outbox::{Event, EventId, PutBack, Receiver};
+pub use range::{Filter, Page, RangeQuery};
 pub use settings::{Limits, Settings};
-pub use summary::{Counts, Labels, Summary};
+pub use summary::{Counts, Labels, Status, Summary};

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Claim, CorrelationEntry, CorrelationKey, Cursor, Event, EventId, Finish, Finished, Fragment, PutBack,
-    Release, Result, Summary, Tenant,
+    Claim, CorrelationEntry, CorrelationKey, Event, EventId, Finish, Finished, Fragment, Page, PutBack,
+    RangeQuery, Release, Result, Summary,
 };
 
 /// Shared state of correlations.
@@ -35,6 +35,9 @@ pub trait StateManager: fmt::Debug + Send + Sync + 'static {
 
     /// Reads a correlation with all its telemetry.
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>>;
+
+    /// Reads what is known of a correlation without its telemetry, as a list tells it.
+    async fn get_summary(&self, key: &CorrelationKey) -> Result<Option<Summary>>;
 
     /// Replaces a correlation, or creates it. Its `first_seen` and `last_updated` are kept as given,
     /// to the microsecond.
@@ -186,41 +189,4 @@ impl Refusal {
             Self::BytesMax => "bytes_max",
         }
     }
-}
-
-/// Which correlations to list.
-#[derive(Debug, Clone, Default)]
-pub struct RangeQuery {
-    /// Whose.
-    pub tenant: Tenant,
-    /// Last arrival at or after this time.
-    pub from: Option<DateTime<Utc>>,
-    /// Last arrival before this time.
-    pub to: Option<DateTime<Utc>>,
-    /// Only those in which this service took part.
-    pub service: Option<String>,
-    /// At most this many.
-    pub limit: usize,
-    /// Where the page before ended.
-    pub after: Option<Cursor>,
-}
-
-impl RangeQuery {
-    /// Whether a correlation belongs into the list after the cursor.
-    pub fn admits(&self, summary: &Summary) -> bool {
-        let time = summary.last_updated;
-        self.from.is_none_or(|from| time >= from)
-            && self.to.is_none_or(|to| time < to)
-            && self.after.as_ref().is_none_or(|after| *after < Cursor::of(summary))
-            && self.service.as_ref().is_none_or(|service| summary.involves(service))
-    }
-}
-
-/// Part of a list.
-#[derive(Debug, Clone, Default)]
-pub struct Page {
-    /// Newest arrival first.
-    pub correlations: Vec<Summary>,
-    /// Where the list goes on; `None` at its end.
-    pub next: Option<Cursor>,
 }

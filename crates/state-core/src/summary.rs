@@ -1,6 +1,9 @@
 //! Summaries: what is known about a correlation without its telemetry, folded from facts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -9,6 +12,15 @@ use crate::{CorrelationId, Fragment, Origin, Overrides, Root, Signal, TraceId};
 /// Most origins, and likewise most roots, remembered for a summary. A trace of more than 64
 /// services keeps the first 64 that arrived.
 const LABELS_MAX: usize = 64;
+
+/// Where a correlation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It has not been closed, or something new has arrived since.
+    Active,
+    /// It is closed: what it held was told.
+    Closed,
+}
 
 /// Sums and extremes over the fragments of a correlation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +52,12 @@ impl Counts {
             (known, new) => known.or(new),
         };
         self.last_event = self.last_event.max(facts.last_event);
+    }
+
+    /// Time between the first and the last event; zero when none carries a time.
+    pub fn duration(&self) -> Duration {
+        let between = self.last_event.zip(self.first_event).map(|(last, first)| last - first);
+        between.and_then(|between| between.to_std().ok()).unwrap_or_default()
     }
 
     /// The count that is bounded together with `signal`.
@@ -117,6 +135,8 @@ fn insert<T: Ord + Clone>(labels: &mut Vec<T>, label: &T) {
 pub struct Summary {
     /// Its name.
     pub correlation_id: CorrelationId,
+    /// Where it stands; `None` where that is not known, because it was folded from an entry.
+    pub status: Option<Status>,
     /// The trace it is, if it is one.
     pub trace_id: Option<TraceId>,
     /// Service of the root span, or the first known.
@@ -153,6 +173,7 @@ impl Summary {
         Self {
             trace_id: trace_id.or_else(|| correlation_id.trace_id()),
             correlation_id,
+            status: None,
             service: service.unwrap_or_else(|| labels.service().to_owned()),
             env: env.unwrap_or_else(|| labels.env().to_owned()),
             services: labels.services(),

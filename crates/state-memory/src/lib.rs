@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use shard::{Removed, Shard};
 use state_core::{
     Append, Backend, Claim, CorrelationEntry, CorrelationKey, Error, Event, EventId, Finish, Finished,
-    Outcome, Page, PutBack, RangeQuery, Release, Result, Settings, StateManager,
+    Outcome, Page, PutBack, RangeQuery, Release, Result, Settings, StateManager, Summary,
 };
 use stored::Stored;
 
@@ -188,6 +188,12 @@ impl StateManager for InMemoryStateManager {
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
         let state = self.open(|| format!("get correlation {key}"))?;
         Ok(state.shard(key).lock().get(key, state.now()).map(|stored| stored.entry(&key.id)))
+    }
+
+    async fn get_summary(&self, key: &CorrelationKey) -> Result<Option<Summary>> {
+        let state = self.open(|| format!("get the summary of correlation {key}"))?;
+        let shard = state.shard(key).lock();
+        Ok(shard.get(key, state.now()).map(|stored| stored.summary(&key.id)))
     }
 
     async fn set_correlation(

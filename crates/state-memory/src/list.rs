@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 
 use chrono::{DateTime, Utc};
 use parking_lot::MutexGuard;
-use state_core::{CorrelationId, Cursor, Page, RangeQuery};
+use state_core::{CorrelationId, Cursor, Filter, Page, RangeQuery};
 
 use crate::{
     shard::{LISTED_LAG, Shard},
@@ -35,6 +35,7 @@ pub(crate) fn page(shards: &[MutexGuard<'_, Shard>], query: &RangeQuery, now: Da
     let places =
         shards.iter().filter_map(|shard| Some((shard, shard.listed_after(&query.tenant, start.as_ref())?)));
     let mut places: Vec<_> = places.map(|(shard, places)| (shard, places.peekable())).collect();
+    let admits_all = query.filter == Filter::default();
     let mut found = Vec::<Found<'_>>::new();
     let mut last_wanted: Option<DateTime<Utc>> = None;
     let mut stopped = None;
@@ -60,7 +61,7 @@ pub(crate) fn page(shards: &[MutexGuard<'_, Shard>], query: &RangeQuery, now: Da
         };
         let is_in_range =
             query.from.is_none_or(|from| stored.last_updated >= from) && start.as_ref().is_none_or(is_after);
-        if is_in_range && query.service.as_ref().is_none_or(|service| stored.involves(service)) {
+        if is_in_range && (admits_all || query.filter.admits(&stored.summary(id))) {
             found.push(Found { id, stored });
             if found.len() == query.limit {
                 last_wanted = found.iter().map(|found| found.stored.last_updated).min();

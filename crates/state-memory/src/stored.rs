@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use foldhash::quality::RandomState;
 use state_core::{
     CorrelationEntry, CorrelationId, Counts, Fragment, FragmentId, Labels, Limits, Outcome, Overrides,
-    Refusal, Settings, Summary,
+    Refusal, Settings, Status, Summary,
 };
 
 use crate::life::Life;
@@ -130,13 +130,6 @@ impl Stored {
         &self.fragments
     }
 
-    /// Whether this service took part.
-    pub(crate) fn involves(&self, service: &str) -> bool {
-        let labels = self.labels();
-        let own = self.overrides.service.as_deref().unwrap_or_else(|| labels.service());
-        own == service || labels.origins.iter().any(|origin| origin.service == service)
-    }
-
     /// Folded when they are asked for, which is seldom beside the arrivals.
     fn labels(&self) -> Labels {
         let mut labels = Labels::default();
@@ -151,7 +144,12 @@ impl Stored {
 
     pub(crate) fn summary(&self, id: &CorrelationId) -> Summary {
         let (labels, counts) = (self.labels(), self.counts.clone());
-        Summary::fold(id.clone(), self.first_seen, self.last_updated, counts, &labels, &self.overrides)
+        let (first, last) = (self.first_seen, self.last_updated);
+        let status = if self.life.is_closed { Status::Closed } else { Status::Active };
+        Summary {
+            status: Some(status),
+            ..Summary::fold(id.clone(), first, last, counts, &labels, &self.overrides)
+        }
     }
 }
 

@@ -11,7 +11,9 @@
 //! | 16 bytes: the fragment's name | the packed fragment (`packed.rs`) |
 
 use chrono::{DateTime, Utc};
-use state_core::{CorrelationId, Counts, Fragment, Labels, Origin, Overrides, Receiver, Root, Summary};
+use state_core::{
+    CorrelationId, Counts, Fragment, Labels, Origin, Overrides, Receiver, Root, Status, Summary,
+};
 
 /// Numbers of a correlation.
 pub(crate) const META: &str = "m";
@@ -103,7 +105,7 @@ pub(crate) fn time(micros: i64) -> Result<DateTime<Utc>, Unreadable> {
     DateTime::from_timestamp_micros(micros).ok_or(Unreadable("what should be a time is none"))
 }
 
-/// What a claim needs of field `s`: the scripts keep the rest for themselves.
+/// What a claim or a summary needs of field `s`: the scripts keep the rest for themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
     /// Arrival of the first fragment of this generation, in microseconds since 1970.
@@ -114,6 +116,7 @@ pub(crate) struct State {
     pub(crate) generation: u32,
     /// Fragments that earlier generations held.
     pub(crate) earlier: u32,
+    is_closed: bool,
     pub(crate) is_full: bool,
 }
 
@@ -127,6 +130,7 @@ impl State {
             fence: number(bytes, 24),
             generation: count(bytes, 40),
             earlier: count(bytes, 44),
+            is_closed: bytes[48] == 1,
             is_full: bytes[49] == 1,
         })
     }
@@ -265,15 +269,19 @@ pub(crate) fn read_overrides(bytes: Option<&[u8]>) -> Result<Overrides, Unreadab
     serde_json::from_slice(bytes).map_err(|_| Unreadable("field u is not the JSON of overrides"))
 }
 
-/// Reads a summary from fields `m`, `l` and `u`.
+/// Reads a summary from fields `m`, `l`, `u` and `s`.
 pub(crate) fn summary(
     id: CorrelationId,
     meta: &Meta,
     labels: Option<&[u8]>,
     overrides: Option<&[u8]>,
+    state: Option<&[u8]>,
 ) -> Result<Summary, Unreadable> {
     let labels = read_labels(labels.unwrap_or_default())?;
     let overrides = read_overrides(overrides)?;
     let counts = meta.counts.clone();
-    Ok(Summary::fold(id, meta.first_seen()?, meta.last_updated()?, counts, &labels, &overrides))
+    let is_closed = state.map(State::read).transpose()?.is_some_and(|state| state.is_closed);
+    let status = if is_closed { Status::Closed } else { Status::Active };
+    let summary = Summary::fold(id, meta.first_seen()?, meta.last_updated()?, counts, &labels, &overrides);
+    Ok(Summary { status: Some(status), ..summary })
 }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use fred::prelude::Value;
-use state_core::{CorrelationId, Cursor, Page, RangeQuery, Result, Summary};
+use state_core::{CorrelationId, CorrelationKey, Cursor, Page, RangeQuery, Result, Summary};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -228,8 +228,23 @@ impl Reader {
     }
 }
 
+/// Reads the summary of one correlation.
+pub(crate) async fn one(
+    router: &Router,
+    keys: &Keys,
+    key: &CorrelationKey,
+    deadline: Instant,
+) -> Result<Option<Summary>> {
+    let attempted = format!("get the summary of correlation {key}");
+    let names = keys.of(keys.bucket(key));
+    let commands = vec![Command::bare("TIME"), read_summary(names.correlation(key))];
+    let mut answers = router.call(&attempted, names.slot, commands, deadline).await?.into_iter();
+    let (Some(time), Some(fields)) = (answers.next(), answers.next()) else { return Ok(None) };
+    summary(key.id.clone(), fields, read_time(time))
+}
+
 fn read_summary(key: Bytes) -> Command {
-    let fields = [field::META, field::LABELS, field::OVERRIDES].map(Value::from);
+    let fields = [field::META, field::LABELS, field::OVERRIDES, field::STATE].map(Value::from);
     Command::new("HMGET", [Value::Bytes(key)].into_iter().chain(fields))
 }
 
@@ -257,5 +272,5 @@ fn summary(id: CorrelationId, fields: Value, now: i64) -> Result<Option<Summary>
     if meta.expires <= now {
         return Ok(None);
     }
-    field::summary(id.clone(), &meta, field(1), field(2)).map(Some).map_err(unreadable)
+    field::summary(id.clone(), &meta, field(1), field(2), field(3)).map(Some).map_err(unreadable)
 }

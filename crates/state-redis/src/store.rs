@@ -9,7 +9,7 @@ use fred::prelude::Value;
 use futures::future::try_join_all;
 use state_core::{
     Append, Backend, Claim, CorrelationEntry, CorrelationKey, Counts, Error, Event, EventId, Finish,
-    Finished, Outcome, Page, PutBack, RangeQuery, Release, Result, Settings, StateManager,
+    Finished, Outcome, Page, PutBack, RangeQuery, Release, Result, Settings, StateManager, Summary,
 };
 use tokio::{
     sync::OnceCell,
@@ -206,6 +206,11 @@ impl StateManager for RedisStateManager {
         let content = Content::read(fields, now).map_err(|error| error::unreadable(&attempted, error))?;
         let entry = content.map(|content| content.entry(&key.id)).transpose();
         entry.map_err(|error| error::unreadable(&attempted, error))
+    }
+
+    async fn get_summary(&self, key: &CorrelationKey) -> Result<Option<Summary>> {
+        self.open(&format!("get the summary of correlation {key}")).await?;
+        list::one(&self.router, &self.keys, key, self.router.deadline()).await
     }
 
     async fn set_correlation(

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
 
 mod client;
+mod close;
 mod door;
 mod lifecycle;
 mod query;

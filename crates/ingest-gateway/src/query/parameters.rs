@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, Uri},
 };
 use chrono::{DateTime, Utc};
-use otlp_proto::correlation::v1::{ListCorrelationsRequest, View};
+use otlp_proto::correlation::v1::{CorrelationStatus, ListCorrelationsRequest, View};
 use prost_types::Timestamp;
 
 use super::problem::Problem;
@@ -39,7 +39,7 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    /// `from`, `to`, `service`, `limit`, `page_token`
+    /// `from`, `to`, `service`, `environment`, `status`, `error`, `min_duration`, `limit`, `page_token`
     pub(super) fn into_list(mut self) -> Result<ListCorrelationsRequest, Problem> {
         let request = ListCorrelationsRequest {
             from: self.take_with("from", parse_time)?,
@@ -47,8 +47,13 @@ impl Parameters {
             service: self.take("service").unwrap_or_default(),
             page_size: self.take_with("limit", parse_limit)?.unwrap_or(LIMIT_DEFAULT),
             page_token: self.take("page_token").unwrap_or_default(),
+            environment: self.take("environment").unwrap_or_default(),
+            status: self.take_with("status", parse_status)?.unwrap_or_default().into(),
+            has_errors: self.take_with("error", parse_bool)?,
+            duration_min: self.take_with("min_duration", parse_duration)?,
         };
-        self.nothing_else("from, to, service, limit and page_token")?;
+        let known = "from, to, service, environment, status, error, min_duration, limit and page_token";
+        self.nothing_else(known)?;
         Ok(request)
     }
 
@@ -118,6 +123,36 @@ fn parse_limit(text: &str) -> Result<u32, String> {
     limit.ok_or_else(|| format!("expected a number from 1 to {LIMIT_MAX}"))
 }
 
+fn parse_status(text: &str) -> Result<CorrelationStatus, String> {
+    match text {
+        "active" => Ok(CorrelationStatus::Active),
+        "closed" => Ok(CorrelationStatus::Closed),
+        _ => Err("expected active or closed".to_owned()),
+    }
+}
+
+fn parse_bool(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "expected true or false".to_owned())
+}
+
+/// A number with its unit: `250ms`, `1.5s`, `2m`.
+fn parse_duration(text: &str) -> Result<prost_types::Duration, String> {
+    let expected = || "expected a number with a unit of us, ms, s, m or h, such as 250ms".to_owned();
+    let digits = text.find(|character: char| !character.is_ascii_digit() && character != '.');
+    let (number, unit) = text.split_at(digits.ok_or_else(expected)?);
+    let seconds_per_unit = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err(expected()),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| expected())? * seconds_per_unit;
+    let duration = std::time::Duration::try_from_secs_f64(seconds).map_err(|_| expected())?;
+    prost_types::Duration::try_from(duration).map_err(|_| expected())
+}
+
 fn parse_view(text: &str) -> Result<View, String> {
     match text {
         "summary" => Ok(View::Summary),
@@ -161,12 +196,25 @@ mod tests {
             service: "cart v2".to_owned(),
             page_size: 7,
             page_token: "a+b".to_owned(),
+            environment: "test".to_owned(),
+            status: CorrelationStatus::Closed.into(),
+            has_errors: Some(true),
+            duration_min: Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }),
         };
-        let query = "from=1&to=2&service=cart%20v2&limit=7&page_token=a%2Bb";
+        let query = "from=1&to=2&service=cart%20v2&limit=7&page_token=a%2Bb&environment=test&status=closed&error=true&min_duration=1500ms";
         assert_eq!(list(query).unwrap(), expected);
         let default = ListCorrelationsRequest { page_size: LIMIT_DEFAULT, ..Default::default() };
         assert_eq!(list("").unwrap(), default);
-        for query in ["form=1", "limit=1001", "limit=0", "from=1&from=2"] {
+        for query in [
+            "form=1",
+            "limit=1001",
+            "limit=0",
+            "from=1&from=2",
+            "status=open",
+            "error=1",
+            "min_duration=5",
+            "min_duration=ms",
+        ] {
             assert!(list(query).is_err(), "{query}");
         }
     }

@@ -6,7 +6,9 @@ use std::cmp::Ordering;
 
 use chrono::DateTime;
 use otlp_codec::{Merged, merge_logs, merge_traces};
-use otlp_proto::correlation::v1::{CorrelationSummary, GetCorrelationResponse, ListCorrelationsResponse};
+use otlp_proto::correlation::v1::{
+    CorrelationStatus, CorrelationSummary, GetCorrelationResponse, ListCorrelationsResponse,
+};
 use prost_types::Timestamp;
 use state_core::Cursor;
 use tonic::{Code, Status};
@@ -153,6 +155,11 @@ fn join(one: CorrelationSummary, other: CorrelationSummary) -> CorrelationSummar
         bytes: main.bytes + other.bytes,
         metadata: other.metadata.into_iter().chain(main.metadata).collect(),
         conflicts: main.conflicts + other.conflicts,
+        // Active somewhere is not closed.
+        status: match [main.status, other.status].contains(&CorrelationStatus::Active.into()) {
+            true => CorrelationStatus::Active.into(),
+            false => main.status.max(other.status),
+        },
         ..main
     }
 }

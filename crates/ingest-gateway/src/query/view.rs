@@ -6,7 +6,9 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat};
-use otlp_proto::correlation::v1::{CorrelationSummary, CountCorrelationsResponse, ListCorrelationsResponse};
+use otlp_proto::correlation::v1::{
+    CorrelationStatus, CorrelationSummary, CountCorrelationsResponse, ListCorrelationsResponse,
+};
 use prost_types::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -18,6 +20,8 @@ use crate::engines::backend_name;
 pub(super) struct Summary {
     correlation_id: String,
     trace_id: String,
+    /// `active` or `closed`; empty when the engine does not tell.
+    status: &'static str,
     service: String,
     environment: String,
     services: Vec<String>,
@@ -36,7 +40,13 @@ pub(super) struct Summary {
 
 impl From<CorrelationSummary> for Summary {
     fn from(summary: CorrelationSummary) -> Self {
+        let status = match summary.status() {
+            CorrelationStatus::Unspecified => "",
+            CorrelationStatus::Active => "active",
+            CorrelationStatus::Closed => "closed",
+        };
         Self {
+            status,
             correlation_id: summary.correlation_id,
             trace_id: summary.trace_id,
             service: summary.service,

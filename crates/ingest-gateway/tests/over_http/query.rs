@@ -19,6 +19,7 @@ fn summary() -> Value {
     json!({
         "correlation_id": "order=4/2",
         "trace_id": "",
+        "status": "",
         "service": "cart",
         "environment": "",
         "services": ["cart", "pay"],

@@ -1,6 +1,10 @@
 //! Lists by time: order, borders, pages, filters.
 
-use state_core::{Append, CorrelationEntry, Origin, Overrides, RangeQuery};
+use std::time::Duration;
+
+use state_core::{
+    Append, CorrelationEntry, Filter, Finished, Origin, Overrides, RangeQuery, Settings, Status,
+};
 
 use crate::{
     Space,
@@ -77,7 +81,10 @@ pub(crate) async fn a_service_that_took_part_is_found(space: Space) {
             append(&*store, &key(id), spans(seed, 1)).await;
         }
     }
-    let with = |service: &str| RangeQuery { service: Some(service.into()), limit: 1, ..everything() };
+    let with = |service: &str| {
+        let filter = Filter { service: Some(service.into()), ..Filter::default() };
+        RangeQuery { filter, limit: 1, ..everything() }
+    };
     assert_eq!(ids(&*store, with("service-2")).await, ["c", "a"]);
     assert_eq!(ids(&*store, with("service-4")).await, ["b"]);
     assert_eq!(ids(&*store, with("service")).await, Vec::<String>::new());
@@ -109,11 +116,51 @@ pub(crate) async fn a_summary_says_what_the_entry_says(space: Space) {
         // A list does not read telemetry, so it does not know the keys in it.
         expected.metadata.remove("order.id");
         summary.metadata.remove("order.id");
+        assert_eq!(summary.status.take(), Some(Status::Active));
         assert_eq!(summary, expected);
         assert_eq!(summary.root_name, "GET /");
         let origin = Origin { service: "service-0".into(), env: "test".into() };
         assert!(summary.involves(&origin.service));
     }
+}
+
+pub(crate) async fn filters_by_what_correlations_are_like(space: Space) {
+    let store = space.client_with(Settings { grace: Duration::ZERO, ..Settings::default() }).await;
+    append(&*store, &key("closed"), spans(1, 1)).await;
+    let claim = store.claim_due(10, Duration::from_secs(60)).await.unwrap().remove(0);
+    assert_eq!(store.finish(vec![claim.finish("done")]).await.unwrap(), [Finished::Finished]);
+    append(&*store, &key("active"), logs(1, 1)).await;
+    for id in ["active", "closed"] {
+        let listed = list(&*store, everything()).await;
+        let listed = listed.into_iter().find(|summary| summary.correlation_id == key(id).id).unwrap();
+        assert_eq!(store.get_summary(&key(id)).await.unwrap(), Some(listed.clone()));
+        let expected = if id == "closed" { Status::Closed } else { Status::Active };
+        assert_eq!(listed.status, Some(expected));
+        let matching = |filter| RangeQuery { filter, ..everything() };
+        let with = |filter: fn(&mut Filter, &state_core::Summary)| {
+            let mut made = Filter::default();
+            filter(&mut made, &listed);
+            made
+        };
+        assert_eq!(ids(&*store, matching(with(|it, like| it.status = like.status))).await, [id]);
+        let has_errors = with(|it, like| it.has_errors = Some(like.counts.errors > 0));
+        assert!(ids(&*store, matching(has_errors)).await.contains(&id.to_owned()));
+        let no_errors = with(|it, like| it.has_errors = Some(like.counts.errors == 0));
+        assert!(!ids(&*store, matching(no_errors)).await.contains(&id.to_owned()));
+        let env = with(|it, like| it.env = Some(like.env.clone()));
+        assert!(ids(&*store, matching(env)).await.contains(&id.to_owned()));
+        let long_enough = with(|it, like| it.duration_min = Some(like.counts.duration()));
+        assert!(ids(&*store, matching(long_enough)).await.contains(&id.to_owned()));
+        let longer =
+            with(|it, like| it.duration_min = Some(like.counts.duration() + Duration::from_micros(1)));
+        assert!(!ids(&*store, matching(longer)).await.contains(&id.to_owned()));
+    }
+    let elsewhere = Filter { env: Some("elsewhere".into()), ..Filter::default() };
+    assert_eq!(list(&*store, RangeQuery { filter: elsewhere, ..everything() }).await, []);
+    assert_eq!(store.get_summary(&key("unknown")).await.unwrap(), None);
+    // What is new opens the next generation.
+    append(&*store, &key("closed"), spans(2, 1)).await;
+    assert_eq!(store.get_summary(&key("closed")).await.unwrap().unwrap().status, Some(Status::Active));
 }
 
 pub(crate) async fn tenants_list_their_own(space: Space) {
