@@ -148,7 +148,12 @@ impl CorrelationService for Query {
 fn filter(request: &ListCorrelationsRequest) -> Result<Filter, Status> {
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let duration_min = request.duration_min.map(Duration::try_from).transpose();
+    let key = request.key.clone().map(|key| (key.name, key.value));
+    if key.as_ref().is_some_and(|(name, value)| name.is_empty() || value.is_empty()) {
+        return Err(status::invalid("key", "expected a name and a value"));
+    }
     Ok(Filter {
+        key,
         service: given(&request.service),
         env: given(&request.environment),
         status: match request.status() {

@@ -94,6 +94,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
             a_deleted_correlation_is_not_listed
             a_summary_says_what_the_entry_says
             filters_by_what_correlations_are_like
+            a_key_leads_to_all_that_carry_it
             tenants_list_their_own;
         cleanup:
             what_is_older_than_the_cutoff_goes

@@ -26,6 +26,9 @@ pub struct RangeQuery {
 /// What a correlation must be like to be listed; by default anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// It carries this correlation key, name and value. One that carried it before it was replaced may
+    /// be listed too, and a store may remember only some of very many.
+    pub key: Option<(String, String)>,
     /// This service took part.
     pub service: Option<String>,
     /// The deployment environment of its service.
@@ -39,9 +42,9 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether a correlation is like that.
+    /// Whether a correlation is like that, apart from its keys, which a summary does not know.
     pub fn admits(&self, summary: &Summary) -> bool {
-        let Self { service, env, status, has_errors, duration_min } = self;
+        let Self { key: _, service, env, status, has_errors, duration_min } = self;
         service.as_ref().is_none_or(|service| summary.involves(service))
             && env.as_ref().is_none_or(|env| summary.env == *env)
             && status.is_none_or(|status| summary.status == Some(status))

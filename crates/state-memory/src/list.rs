@@ -28,8 +28,28 @@ impl Found<'_> {
     }
 }
 
+/// Reads one page of the correlations that carry a key.
+fn page_of_key(
+    shards: &[MutexGuard<'_, Shard>],
+    query: &RangeQuery,
+    key: &(String, String),
+    now: DateTime<Utc>,
+) -> Page {
+    let carriers =
+        shards.iter().flat_map(|shard| shard.carriers(&query.tenant, key).map(move |key| (shard, key)));
+    let found = carriers.filter_map(|(shard, key)| Some(shard.get(key, now)?.summary(&key.id)));
+    let mut correlations: Vec<_> = found.filter(|summary| query.admits(summary)).collect();
+    correlations.sort_by_cached_key(Cursor::of);
+    let has_more = correlations.len() > query.limit;
+    correlations.truncate(query.limit);
+    Page { next: correlations.last().filter(|_| has_more).map(Cursor::of), correlations }
+}
+
 /// Reads one page from all shards, which stay as they are meanwhile.
 pub(crate) fn page(shards: &[MutexGuard<'_, Shard>], query: &RangeQuery, now: DateTime<Utc>) -> Page {
+    if let Some(key) = &query.filter.key {
+        return page_of_key(shards, query, key, now);
+    }
     let start = query.after.clone().max(query.to.map(Cursor::before));
     let newest = start.as_ref().map(|start| start.last_updated);
     let places =

@@ -5,7 +5,7 @@ mod closing;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry},
     ops::Bound,
     sync::Arc,
 };
@@ -58,7 +58,12 @@ pub(crate) struct Shard {
     due: Index,
     /// Those with an event that has not been removed, by when somebody may take it.
     outbox: Index,
+    /// Those that carry a correlation key.
+    carriers: HashMap<Carried, HashSet<Arc<CorrelationKey>>>,
 }
+
+/// A correlation key that correlations of a tenant carry: its name and value.
+type Carried = (Tenant, String, String);
 
 type Correlations = HashMap<Arc<CorrelationKey>, Box<Stored>, RandomState>;
 
@@ -82,10 +87,17 @@ impl Shard {
             && stored.expires > now
         {
             let (look, bytes) = (stored.life.look, stored.bytes);
+            // A fragment that carries no key, as most do, is not looked at again.
+            let carrying = (!fragment.facts().keys.is_empty()).then(|| fragment.clone());
             let outcome = stored.append(fragment, now, settings);
             let taken = stored.bytes - bytes;
             if stored.life.look != look || stored.last_updated - stored.listed > LISTED_LAG {
                 self.reorder(&key, look);
+            }
+            if let Some(fragment) = carrying.filter(|_| outcome == Outcome::Added)
+                && let Some((key, _)) = self.correlations.get_key_value(&key)
+            {
+                carry(&mut self.carriers, key, &fragment);
             }
             return Appended { outcome, taken, freed: 0 };
         }
@@ -128,6 +140,7 @@ impl Shard {
         }
         put(&mut self.expiring, &key, None, Some(stored.expiring));
         put(&mut self.due, &key, None, stored.life.look);
+        stored.fragments().iter().for_each(|fragment| carry(&mut self.carriers, &key, fragment));
         self.correlations.insert(key, Box::new(stored));
         removed.bytes()
     }
@@ -158,8 +171,26 @@ impl Shard {
         put(&mut self.due, key, stored.life.look, None);
         put(&mut self.outbox, key, stored.life.events_due, None);
         put(&mut self.expiring, key, Some(stored.expiring), None);
+        for (name, value) in stored.fragments().iter().flat_map(|fragment| &fragment.facts().keys) {
+            let carried = (key.tenant.clone(), name.clone(), value.clone());
+            if let Some(carriers) = self.carriers.get_mut(&carried) {
+                carriers.remove(key);
+                if carriers.is_empty() {
+                    self.carriers.remove(&carried);
+                }
+            }
+        }
         removed.alive += u64::from(stored.expires > now);
         removed.stored.push(stored);
+    }
+
+    /// The correlations of a tenant that carry a correlation key.
+    pub(crate) fn carriers(
+        &self,
+        tenant: &Tenant,
+        (name, value): &(String, String),
+    ) -> impl Iterator<Item = &Arc<CorrelationKey>> {
+        self.carriers.get(&(tenant.clone(), name.clone(), value.clone())).into_iter().flatten()
     }
 
     /// The places of a tenant's correlations after one, newest first.
@@ -224,6 +255,18 @@ impl Shard {
     /// How many correlations there are, expired ones that were not freed included.
     pub(crate) fn count(&self) -> u64 {
         self.correlations.len() as u64
+    }
+}
+
+/// Notes that a correlation carries the keys of a fragment.
+fn carry(
+    carriers: &mut HashMap<Carried, HashSet<Arc<CorrelationKey>>>,
+    key: &Arc<CorrelationKey>,
+    fragment: &Fragment,
+) {
+    for (name, value) in &fragment.facts().keys {
+        let carried = (key.tenant.clone(), name.clone(), value.clone());
+        carriers.entry(carried).or_default().insert(Arc::clone(key));
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `exp:{T}` | ZSET | the bucket's correlations by the time to look whether they have expired, never after they do | likewise | `append`, `set`, `expire` |
 //! | `due:{T}` | ZSET | the bucket's active correlations by the time to look whether they are to be closed | likewise | `append`, `set`, `claim`, `finish`, `release` |
 //! | `out:{T}` | ZSET | outbox: the bucket's correlations with events that nobody has removed, by when somebody may take them | likewise | `finish`, `claim_events`, `put_back_events`, `remove_events` |
+//! | `key:{T}:<tenant>/<name>=<value>` | ZSET | the correlations that carry a correlation key, by when they need not be found any more; `{T}` is of the key, not of them | one to two minutes longer than its last entry | `index_keys` |
 //! | `gone:{T}` | STRING | when something was removed last: a write for a `WAIT` to vouch for | one minute | `delete`, `cleanup` |
 //! | `schema` | STRING | layout version, number of buckets, replicas that every primary had at the first start, id of the state | none: it says how to read all others | the first client |
 //!
@@ -44,6 +45,8 @@ pub(crate) struct BucketKeys {
     pub(crate) due: Bytes,
     pub(crate) out: Bytes,
     pub(crate) gone: Bytes,
+    /// `key:{T}:`
+    key: String,
 }
 
 impl Keys {
@@ -57,6 +60,7 @@ impl Keys {
                 due: format!("{prefix}due:{{{tag}}}").into(),
                 out: format!("{prefix}out:{{{tag}}}").into(),
                 gone: format!("{prefix}gone:{{{tag}}}").into(),
+                key: format!("{prefix}key:{{{tag}}}:"),
             })
             .collect();
         Self { schema: format!("{prefix}schema"), buckets }
@@ -80,10 +84,26 @@ impl Keys {
 
     /// The bucket of a correlation: part of the layout, so the hash must never change.
     pub(crate) fn bucket(&self, key: &CorrelationKey) -> Bucket {
+        self.share(&[key.tenant.as_str(), "/", key.id.as_str()])
+    }
+
+    /// The bucket of a member of the sorted sets; `None` if it names no correlation.
+    pub(crate) fn bucket_of_member(&self, member: &[u8]) -> Option<Bucket> {
+        Some(self.share(&[std::str::from_utf8(member).ok()?]))
+    }
+
+    /// Bucket and name of the index of a correlation key.
+    pub(crate) fn index(&self, tenant: &Tenant, name: &str, value: &str) -> (Bucket, Bytes) {
+        let parts = [tenant.as_str(), "/", name, "=", value];
+        let bucket = self.share(&parts);
+        let name = [&[self.of(bucket).key.as_str()], &parts[..]].concat().concat();
+        (bucket, name.into())
+    }
+
+    /// Which bucket a text belongs to.
+    fn share(&self, parts: &[&str]) -> Bucket {
         let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
-        hasher.update(key.tenant.as_str().as_bytes());
-        hasher.update(b"/");
-        hasher.update(key.id.as_str().as_bytes());
+        parts.iter().for_each(|part| hasher.update(part.as_bytes()));
         (hasher.digest() % self.buckets.len() as u64) as Bucket
     }
 }
@@ -171,7 +191,11 @@ mod tests {
             assert_eq!(fred::util::redis_keyslot(name), bucket.slot);
         }
         assert_eq!(bucket.of_member(b"t/order=7/8"), name);
-        assert_eq!(parse_member(b"t/order=7/8"), Some((key.tenant, key.id)));
+        assert_eq!(parse_member(b"t/order=7/8"), Some((key.tenant.clone(), key.id.clone())));
+        assert_eq!(keys.bucket_of_member(b"t/order=7/8"), Some(keys.bucket(&key)));
+        let (bucket, index) = keys.index(&key.tenant, "order.id", "7/8");
+        assert!(index.starts_with(b"staging:key:{") && index.ends_with(b"}:t/order.id=7/8"));
+        assert_eq!(fred::util::redis_keyslot(&index), keys.of(bucket).slot);
     }
 
     /// What is stored under a layout must be found again by every later version of it.

@@ -13,6 +13,7 @@ mod config;
 mod content;
 mod error;
 mod field;
+mod key_index;
 mod keys;
 mod link;
 mod list;

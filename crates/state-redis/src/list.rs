@@ -34,7 +34,7 @@ const READ_MAX: usize = 1_000;
 /// Correlations that are read beyond those that are wanted: some do not match.
 const READ_SPARE: usize = 16;
 
-const ATTEMPTED: &str = "list correlations";
+pub(crate) const ATTEMPTED: &str = "list correlations";
 
 /// How far the index of a bucket has been read.
 struct Reader {
@@ -130,7 +130,7 @@ fn next(readers: &mut [Reader], most: usize) -> Vec<(Bucket, Bytes, i64)> {
 }
 
 /// Reads correlations; answers those that match.
-async fn summaries(
+pub(crate) async fn summaries(
     router: &Router,
     keys: &Keys,
     query: &RangeQuery,

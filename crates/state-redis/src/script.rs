@@ -55,11 +55,13 @@ pub(crate) static CLAIM_EVENTS: LazyLock<Script> =
     LazyLock::new(|| Script::new("", include_str!("scripts/claim_events.lua")));
 pub(crate) static PUT_BACK_EVENTS: LazyLock<Script> =
     LazyLock::new(|| Script::new("", include_str!("scripts/put_back_events.lua")));
+pub(crate) static INDEX_KEYS: LazyLock<Script> =
+    LazyLock::new(|| Script::new("", include_str!("scripts/index_keys.lua")));
 pub(crate) static REMOVE_EVENTS: LazyLock<Script> =
     LazyLock::new(|| Script::new(FREES, include_str!("scripts/remove_events.lua")));
 
 /// Every script, to be loaded into each server.
-pub(crate) fn all() -> [&'static Script; 12] {
+pub(crate) fn all() -> [&'static Script; 13] {
     [
         &APPEND,
         &SET,
@@ -73,6 +75,7 @@ pub(crate) fn all() -> [&'static Script; 12] {
         &CLAIM_EVENTS,
         &PUT_BACK_EVENTS,
         &REMOVE_EVENTS,
+        &INDEX_KEYS,
     ]
 }
 

@@ -25,7 +25,7 @@ use crate::{
     commit::{self, Entry},
     config::{Acknowledge, Config, InvalidConfig},
     content::Content,
-    error, field,
+    error, field, key_index,
     keys::{Bucket, Keys},
     link::Command,
     list,
@@ -183,6 +183,10 @@ impl StateManager for RedisStateManager {
         let attempted = format!("append {} fragments", batch.len());
         let deadline = self.router.deadline();
         self.open(&attempted).await?;
+        let mut indexed = key_index::Entries::default();
+        for Append { key, fragment } in &batch {
+            indexed.add(&self.keys, &key.tenant, key.id.as_str(), fragment);
+        }
         let bytes: usize = batch.iter().map(|append| append.fragment.payload().len()).sum();
         let keys = Arc::clone(&self.keys);
         let pack = move || Entry::pack(&keys, &batch);
@@ -192,7 +196,11 @@ impl StateManager for RedisStateManager {
         } else {
             pack()
         };
-        append::append(&self.router, &self.append, &attempted, entries, &self.in_flight, deadline).await
+        let appended =
+            append::append(&self.router, &self.append, &attempted, entries, &self.in_flight, deadline);
+        let indexed = indexed.write(&self.router, &self.keys, self.settings.ttl, &attempted, deadline);
+        let (outcomes, ()) = tokio::try_join!(appended, indexed)?;
+        Ok(outcomes)
     }
 
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
@@ -250,6 +258,11 @@ impl StateManager for RedisStateManager {
         arguments.push((self.settings.grace.as_micros() as i64).into());
         arguments.push((names.len() as i64).into());
         arguments.extend(fields);
+        let mut indexed = key_index::Entries::default();
+        entry
+            .fragments()
+            .for_each(|fragment| indexed.add(&self.keys, &key.tenant, key.id.as_str(), fragment));
+        indexed.write(&self.router, &self.keys, ttl, &attempted, deadline).await?;
         let keys = bucket.indexes().into_iter().chain([bucket.correlation(key)]).collect();
         let command = script::SET.call(keys, arguments);
         self.router.write(&attempted, slot, vec![command], deadline).await.map(drop)
@@ -299,7 +312,11 @@ impl StateManager for RedisStateManager {
 
     async fn get_correlations_by_time_range(&self, query: &RangeQuery) -> Result<Page> {
         self.open("list correlations").await?;
-        list::page(&self.router, &self.keys, query, self.router.deadline()).await
+        let deadline = self.router.deadline();
+        match &query.filter.key {
+            Some(key) => key_index::page(&self.router, &self.keys, query, key, deadline).await,
+            None => list::page(&self.router, &self.keys, query, deadline).await,
+        }
     }
 
     async fn cleanup_old_correlations(&self, cutoff: DateTime<Utc>) -> Result<u64> {

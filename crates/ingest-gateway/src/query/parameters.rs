@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, Uri},
 };
 use chrono::{DateTime, Utc};
-use otlp_proto::correlation::v1::{CorrelationStatus, ListCorrelationsRequest, View};
+use otlp_proto::correlation::v1::{CorrelationKey, CorrelationStatus, ListCorrelationsRequest, View};
 use prost_types::Timestamp;
 
 use super::problem::Problem;
@@ -39,7 +39,7 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    /// `from`, `to`, `service`, `environment`, `status`, `error`, `min_duration`, `limit`, `page_token`
+    /// `from`, `to`, `service`, `environment`, `status`, `error`, `min_duration`, `key`, `limit`, `page_token`
     pub(super) fn into_list(mut self) -> Result<ListCorrelationsRequest, Problem> {
         let request = ListCorrelationsRequest {
             from: self.take_with("from", parse_time)?,
@@ -51,8 +51,9 @@ impl Parameters {
             status: self.take_with("status", parse_status)?.unwrap_or_default().into(),
             has_errors: self.take_with("error", parse_bool)?,
             duration_min: self.take_with("min_duration", parse_duration)?,
+            key: self.take_with("key", parse_key)?,
         };
-        let known = "from, to, service, environment, status, error, min_duration, limit and page_token";
+        let known = "from, to, service, environment, status, error, min_duration, key, limit and page_token";
         self.nothing_else(known)?;
         Ok(request)
     }
@@ -131,6 +132,13 @@ fn parse_status(text: &str) -> Result<CorrelationStatus, String> {
     }
 }
 
+/// `name:value`; the name has no colon.
+fn parse_key(text: &str) -> Result<CorrelationKey, String> {
+    let parts = text.split_once(':').filter(|(name, value)| !name.is_empty() && !value.is_empty());
+    let (name, value) = parts.ok_or_else(|| "expected name:value, such as order.id:7".to_owned())?;
+    Ok(CorrelationKey { name: name.to_owned(), value: value.to_owned() })
+}
+
 fn parse_bool(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "expected true or false".to_owned())
 }
@@ -200,8 +208,9 @@ mod tests {
             status: CorrelationStatus::Closed.into(),
             has_errors: Some(true),
             duration_min: Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }),
+            key: Some(CorrelationKey { name: "order.id".to_owned(), value: "7:8".to_owned() }),
         };
-        let query = "from=1&to=2&service=cart%20v2&limit=7&page_token=a%2Bb&environment=test&status=closed&error=true&min_duration=1500ms";
+        let query = "from=1&to=2&service=cart%20v2&limit=7&page_token=a%2Bb&environment=test&status=closed&error=true&min_duration=1500ms&key=order.id:7:8";
         assert_eq!(list(query).unwrap(), expected);
         let default = ListCorrelationsRequest { page_size: LIMIT_DEFAULT, ..Default::default() };
         assert_eq!(list("").unwrap(), default);
@@ -214,6 +223,7 @@ mod tests {
             "error=1",
             "min_duration=5",
             "min_duration=ms",
+            "key=order.id",
         ] {
             assert!(list(query).is_err(), "{query}");
         }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use state_core::{
-    Append, CorrelationEntry, Filter, Finished, Origin, Overrides, RangeQuery, Settings, Status,
+    Append, CorrelationEntry, Facts, Filter, Finished, Fragment, Origin, Overrides, RangeQuery, Settings,
+    Signal, Status,
 };
 
 use crate::{
@@ -161,6 +163,38 @@ pub(crate) async fn filters_by_what_correlations_are_like(space: Space) {
     // What is new opens the next generation.
     append(&*store, &key("closed"), spans(2, 1)).await;
     assert_eq!(store.get_summary(&key("closed")).await.unwrap().unwrap().status, Some(Status::Active));
+}
+
+pub(crate) async fn a_key_leads_to_all_that_carry_it(space: Space) {
+    let store = space.client().await;
+    let carrying = |payload: &'static str, value: &'static str| {
+        let keys = [("order.id".to_owned(), value.to_owned())].into();
+        let facts = Facts { keys, ..Facts::default() };
+        Fragment::new(Signal::Logs, Bytes::from_static(payload.as_bytes()), vec![[1; 16]], facts)
+    };
+    for (id, value) in [("a", "7"), ("b", "8"), ("c", "7")] {
+        append(&*store, &key(id), spans(100, 1)).await;
+        append(&*store, &key(id), carrying(value, value)).await;
+    }
+    append(&*store, &key_of("t", "d"), carrying("7", "7")).await;
+    let fragments = vec![carrying("set", "7")];
+    set(&*store, CorrelationEntry::fold(key("e").id, at(1), at(2), fragments, Overrides::default())).await;
+    let of = |value: &str, limit| {
+        let key = Some(("order.id".to_owned(), value.to_owned()));
+        RangeQuery { filter: Filter { key, ..Filter::default() }, limit, ..everything() }
+    };
+    for limit in [1, 2, 100] {
+        assert_eq!(ids(&*store, of("7", limit)).await, ["c", "a", "e"], "newest first, in pages of {limit}");
+    }
+    assert_eq!(ids(&*store, of("8", 9)).await, ["b"]);
+    assert_eq!(ids(&*store, of("9", 9)).await, [""; 0]);
+    let of_tenant = RangeQuery { tenant: "t".parse().unwrap(), ..of("7", 9) };
+    assert_eq!(ids(&*store, of_tenant).await, ["d"]);
+    // Other filters hold as well; what is removed is not found.
+    let until = RangeQuery { to: Some(at(3)), ..of("7", 9) };
+    assert_eq!(ids(&*store, until).await, ["e"]);
+    store.delete_correlation(&key("c")).await.unwrap();
+    assert_eq!(ids(&*store, of("7", 9)).await, ["a", "e"]);
 }
 
 pub(crate) async fn tenants_list_their_own(space: Space) {
