@@ -11,12 +11,12 @@ use access::Caller;
 use axum::{
     Extension, Json,
     extract::{Path, State, rejection::PathRejection},
-    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use otlp_codec::json::{self, Message};
 use otlp_proto::correlation::v1::{
-    CountCorrelationsRequest, DeleteCorrelationRequest, GetCorrelationRequest, View,
+    CountCorrelationsRequest, DeleteCorrelationRequest, GetCorrelationRequest, GetCorrelationResponse, View,
     correlation_service_client::CorrelationServiceClient,
 };
 use serde_json::value::RawValue;
@@ -26,9 +26,10 @@ use crate::{
     blocking,
     engines::{Repeat, Seen},
     metrics,
+    receive::{Media, Signal},
     server::Gateway,
 };
-use parameters::Parameters;
+use parameters::{Form, Parameters};
 use problem::Problem;
 use view::{Engine, Full, Listing, Stats, Summary};
 
@@ -58,31 +59,54 @@ pub(crate) async fn get(
     State(gateway): State<Arc<Gateway>>,
     Extension(caller): Extension<Caller>,
     id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
     uri: Uri,
 ) -> Response {
     let got = async {
         let correlation_id = parse_id(id)?;
-        let view = Parameters::parse(&uri).and_then(Parameters::into_view)?;
+        let form = Parameters::parse(&uri)?.into_form(Media::accepted(&headers))?;
+        let view = match form {
+            Form::View(view) => view,
+            Form::Otlp(..) => View::Full,
+        };
         let request = GetCorrelationRequest { correlation_id, view: view.into() };
         let call = |channel, request| async move { client(channel).get_correlation(request).await };
         let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
         let found = union::of_correlation(union::found(ask.await)?)?;
-        let summary = Summary::from(found.summary.unwrap_or_default());
-        if view != View::Full {
-            return Ok(Json(summary).into_response());
+        match form {
+            Form::View(View::Full) => full(found).await,
+            Form::View(_) => Ok(Json(Summary::from(found.summary.unwrap_or_default())).into_response()),
+            Form::Otlp(media, signal) => otlp(found, media, signal).await,
         }
-        let bytes = found.traces_data.len() + found.logs_data.len();
-        let text = blocking::run(bytes, move || {
-            let full = Full {
-                summary,
-                traces_data: to_json(Message::TracesData, &found.traces_data)?,
-                logs_data: to_json(Message::LogsData, &found.logs_data)?,
-            };
-            serde_json::to_vec(&full).map_err(|error| Problem::internal(error.to_string()))
-        });
-        Ok(([(CONTENT_TYPE, "application/json")], text.await?).into_response())
     };
     answer("get", got).await
+}
+
+/// The summary, and all telemetry as OTLP/JSON.
+async fn full(found: GetCorrelationResponse) -> Result<Response, Problem> {
+    let bytes = found.traces_data.len() + found.logs_data.len();
+    let text = blocking::run(bytes, move || {
+        let full = Full {
+            summary: Summary::from(found.summary.unwrap_or_default()),
+            traces_data: to_raw_json(Message::TracesData, &found.traces_data)?,
+            logs_data: to_raw_json(Message::LogsData, &found.logs_data)?,
+        };
+        serde_json::to_vec(&full).map_err(|error| Problem::internal(error.to_string()))
+    });
+    Ok(([(CONTENT_TYPE, Media::Json.content_type())], text.await?).into_response())
+}
+
+/// The telemetry of one signal as OTLP.
+async fn otlp(found: GetCorrelationResponse, media: Media, signal: Signal) -> Result<Response, Problem> {
+    let (message, data) = match signal {
+        Signal::Traces => (Message::TracesData, found.traces_data),
+        Signal::Logs => (Message::LogsData, found.logs_data),
+    };
+    let body = match media {
+        Media::Protobuf => data,
+        Media::Json => blocking::run(data.len(), move || to_json(message, &data)).await?.into(),
+    };
+    Ok(([(CONTENT_TYPE, media.content_type())], body).into_response())
 }
 
 /// `DELETE /api/v1/correlations/{id}`
@@ -162,11 +186,15 @@ fn parse_id(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> 
     id.map(|Path(id)| id).map_err(refused)
 }
 
-fn to_json(message: Message, protobuf: &[u8]) -> Result<Box<RawValue>, Problem> {
-    let invalid = |error: &dyn std::fmt::Display| {
-        Problem::internal(format!("the stored telemetry is not valid OTLP: {error}"))
-    };
-    let text = json::from_protobuf(message, protobuf).map_err(|error| invalid(&error))?;
-    let text = String::from_utf8(text).map_err(|error| invalid(&error))?;
-    RawValue::from_string(text).map_err(|error| invalid(&error))
+fn to_json(message: Message, protobuf: &[u8]) -> Result<Vec<u8>, Problem> {
+    json::from_protobuf(message, protobuf).map_err(invalid)
+}
+
+fn to_raw_json(message: Message, protobuf: &[u8]) -> Result<Box<RawValue>, Problem> {
+    let text = String::from_utf8(to_json(message, protobuf)?).map_err(invalid)?;
+    RawValue::from_string(text).map_err(invalid)
+}
+
+fn invalid(error: impl std::fmt::Display) -> Problem {
+    Problem::internal(format!("the stored telemetry is not valid OTLP: {error}"))
 }

@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::{blocking, forward::Forward, metrics::Observation, server::Gateway};
-use media::Media;
 use refusal::Refusal;
 
 pub use coding::{Coding, CodingError};
+pub(crate) use media::Media;
 
 /// What is received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,11 +11,21 @@ use otlp_proto::correlation::v1::{CorrelationKey, CorrelationStatus, ListCorrela
 use prost_types::Timestamp;
 
 use super::problem::Problem;
+use crate::receive::{Media, Signal};
 
 /// The largest page that an engine returns.
 const LIMIT_MAX: u32 = 1000;
 /// The page when no size is asked for.
 const LIMIT_DEFAULT: u32 = 100;
+
+/// What of a correlation is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// This API's own JSON.
+    View(View),
+    /// OTLP: its spans as `TracesData`, or its log records as `LogsData`.
+    Otlp(Media, Signal),
+}
 
 /// Names and values, each name once.
 #[derive(Debug)]
@@ -58,11 +68,17 @@ impl Parameters {
         Ok(request)
     }
 
-    /// `view`
-    pub(super) fn into_view(mut self) -> Result<View, Problem> {
-        let view = self.take_with("view", parse_view)?.unwrap_or(View::Summary);
-        self.nothing_else("view")?;
-        Ok(view)
+    /// `view`, or `signal` where OTLP is accepted and no view is asked for.
+    pub(super) fn into_form(mut self, accepted: Option<Media>) -> Result<Form, Problem> {
+        let view = self.take_with("view", parse_view)?;
+        let form = match (view, accepted) {
+            (None, Some(media)) => {
+                Form::Otlp(media, self.take_with("signal", parse_signal)?.unwrap_or(Signal::Traces))
+            }
+            (view, _) => Form::View(view.unwrap_or(View::Summary)),
+        };
+        self.nothing_else("view, and signal with Accept: application/x-protobuf or application/json")?;
+        Ok(form)
     }
 
     fn take(&mut self, name: &str) -> Option<String> {
@@ -159,6 +175,14 @@ fn parse_duration(text: &str) -> Result<prost_types::Duration, String> {
     let seconds = number.parse::<f64>().map_err(|_| expected())? * seconds_per_unit;
     let duration = std::time::Duration::try_from_secs_f64(seconds).map_err(|_| expected())?;
     prost_types::Duration::try_from(duration).map_err(|_| expected())
+}
+
+fn parse_signal(text: &str) -> Result<Signal, String> {
+    match text {
+        "traces" => Ok(Signal::Traces),
+        "logs" => Ok(Signal::Logs),
+        _ => Err("expected traces or logs".to_owned()),
+    }
 }
 
 fn parse_view(text: &str) -> Result<View, String> {

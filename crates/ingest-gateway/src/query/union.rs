@@ -112,11 +112,8 @@ pub(super) fn of_correlation(
     if known.len() == 1 {
         return Ok(known.remove(0));
     }
-    let invalid = |error: otlp_codec::DecodeError| {
-        Problem::internal(format!("the stored telemetry is not valid OTLP: {error}"))
-    };
-    let traces = merge_traces(known.iter().map(|part| &part.traces_data[..])).map_err(invalid)?;
-    let logs = merge_logs(known.iter().map(|part| &part.logs_data[..])).map_err(invalid)?;
+    let traces = merge_traces(known.iter().map(|part| &part.traces_data[..])).map_err(super::invalid)?;
+    let logs = merge_logs(known.iter().map(|part| &part.logs_data[..])).map_err(super::invalid)?;
     let summaries = known.into_iter().filter_map(|part| part.summary);
     let mut summary = summaries.reduce(join).unwrap_or_default();
     // A summary alone counts what two states have twice; with the telemetry it is known better.

@@ -98,6 +98,35 @@ async fn the_full_view_adds_the_telemetry_as_otlp_json() {
 }
 
 #[tokio::test]
+async fn who_accepts_otlp_gets_the_telemetry_alone() {
+    let (_engine, gateway) = start().await;
+    let get = async |path: &str, accept: &str| {
+        Reply::of(gateway.client.get(gateway.url(path)).header("accept", accept)).await
+    };
+    let path = "/api/v1/correlations/order=4%2F2";
+    let reply = get(path, "text/plain, application/x-protobuf;q=0.9").await;
+    assert_eq!(
+        (reply.status, reply.content_type(), &reply.body[..]),
+        (200, "application/x-protobuf", &[0x0a, 0][..])
+    );
+    let reply = get(path, "Application/JSON").await;
+    assert_eq!((reply.status, reply.content_type()), (200, "application/json"));
+    assert_eq!(reply.json(), json!({ "resourceSpans": [{}] }));
+    let reply = get(&format!("{path}?signal=logs"), "application/json").await;
+    assert_eq!(reply.json(), json!({ "resourceLogs": [{}] }));
+    for (query, accept) in [("", "*/*"), ("", "text/html"), ("?view=summary", "application/json")] {
+        assert_eq!(get(&format!("{path}{query}"), accept).await.json(), summary(), "{query} {accept}");
+    }
+    let detail = r#"parameter signal = "metrics": expected traces or logs"#;
+    assert_problem(&get(&format!("{path}?signal=metrics"), "application/json").await, 400, detail);
+    assert_problem(
+        &get("/api/v1/correlations/nothing", "application/json").await,
+        404,
+        "no correlation nothing",
+    );
+}
+
+#[tokio::test]
 async fn deleting_answers_204_or_404() {
     let (_engine, gateway) = start().await;
     let delete = |id: &str| {
