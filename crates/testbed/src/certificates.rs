@@ -10,7 +10,7 @@ pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A certificate for this machine (`localhost`, `127.0.0.1`) and its private key, as PEM.
+/// A certificate and its private key, as PEM.
 #[derive(Debug, Clone)]
 pub struct Certificate {
     /// The certificate.
@@ -38,14 +38,34 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// Signs a new certificate.
+    /// Signs a new certificate for this machine: `localhost`, `127.0.0.1`.
     ///
     /// # Errors
     /// When no key can be made.
     pub fn sign(&self) -> anyhow::Result<Certificate> {
+        self.sign_for(&["localhost", "127.0.0.1"])
+    }
+
+    /// Signs a new certificate for hosts of these names.
+    ///
+    /// # Errors
+    /// When no key can be made, or a name is none.
+    pub fn sign_for(&self, hosts: &[&str]) -> anyhow::Result<Certificate> {
         let key = KeyPair::generate()?;
-        let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let params = CertificateParams::new(hosts)?;
         Ok(Certificate { pem: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
+    }
+}
+
+impl Certificate {
+    /// Writes `<name>.pem` and `<name>.key`; answers their paths.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn write(&self, directory: &Path, name: &str) -> anyhow::Result<(String, String)> {
+        let write = |suffix: &str, text: &str| write(directory, &format!("{name}.{suffix}"), text);
+        Ok((write("pem", &self.pem)?, write("key", &self.key)?))
     }
 }
 

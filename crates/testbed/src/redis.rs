@@ -7,6 +7,7 @@ mod program;
 mod proxy;
 mod resp;
 mod server;
+mod tls;
 
 pub use cluster::{RedisCluster, Topology};
 pub use formation::Shard;
@@ -14,6 +15,7 @@ pub use node::{RedisNode, Role};
 pub use program::Program;
 pub use proxy::{Network, Proxy};
 pub use server::RedisServer;
+pub use tls::Tls;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -32,16 +34,19 @@ pub struct Options {
     pub background: bool,
     /// What the servers run. Default Redis.
     pub program: Program,
-    /// Puts a [`Proxy`] before every server; clients are told its address.
+    /// Puts a [`Proxy`] before every server; clients are told its address. Not with TLS: it could not
+    /// tell replicas from clients.
     pub proxied: bool,
+    /// The servers speak TLS, and nothing else. Default plain text.
+    pub tls: Option<Tls>,
 }
 
 /// Fails with what the server says when it does not answer, or its cluster is down.
 pub(crate) async fn is_ready(address: SocketAddr) -> anyhow::Result<()> {
-    resp::command(address, &["PING"]).await?;
-    let server = resp::command(address, &["INFO", "cluster"]).await?.to_string();
+    resp::command(address, None, &["PING"]).await?;
+    let server = resp::command(address, None, &["INFO", "cluster"]).await?.to_string();
     if server.contains("cluster_enabled:1") {
-        let cluster = resp::command(address, &["CLUSTER", "INFO"]).await?.to_string();
+        let cluster = resp::command(address, None, &["CLUSTER", "INFO"]).await?.to_string();
         ensure!(cluster.contains("cluster_state:ok"), "it says that its cluster is down");
     }
     Ok(())

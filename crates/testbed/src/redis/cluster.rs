@@ -92,7 +92,11 @@ impl RedisCluster {
     /// URL that names every node, as the engine's `redis.url` takes it.
     #[must_use]
     pub fn url(&self) -> String {
-        cluster_url(self.nodes.iter().map(RedisNode::announced))
+        let scheme = match self.nodes[0].is_encrypted() {
+            true => "rediss-cluster",
+            false => "redis-cluster",
+        };
+        cluster_url(scheme, self.nodes.iter().map(RedisNode::announced))
     }
 
     /// All nodes; an index is a node's for the cluster's life, whatever its role.
@@ -134,8 +138,8 @@ impl RedisCluster {
     }
 }
 
-pub(super) fn cluster_url(addresses: impl Iterator<Item = SocketAddr>) -> String {
-    let mut url = "redis-cluster://".to_owned();
+pub(super) fn cluster_url(scheme: &str, addresses: impl Iterator<Item = SocketAddr>) -> String {
+    let mut url = format!("{scheme}://");
     for (index, address) in addresses.enumerate() {
         let separator = match index {
             0 => "",

@@ -2,12 +2,13 @@
 
 use std::{
     fs, io::ErrorKind, net::SocketAddr, os::unix::process::CommandExt as _, path::Path, process::Command,
-    time::Duration,
+    sync::Arc, time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
+use rustls::ClientConfig;
 
-use super::{Options, Proxy, program, resp};
+use super::{Options, Proxy, Tls, program, resp};
 use crate::{ports::Port, process::Process, wait::Look};
 
 /// Generous for a machine that compiles beside the test; Redis takes some 50 ms.
@@ -34,6 +35,8 @@ pub struct RedisNode {
     bus: Option<Port>,
     /// Between the server and its clients.
     proxy: Option<Proxy>,
+    /// How the testbed connects to a server that speaks TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl RedisNode {
@@ -46,14 +49,17 @@ impl RedisNode {
         settings: &[(String, String)],
         options: &Options,
     ) -> anyhow::Result<Self> {
+        ensure!(!options.proxied || options.tls.is_none(), "a proxy does not understand TLS");
         let directory = directory.join(name);
         fs::create_dir_all(&directory)
             .with_context(|| format!("failed to create {}", directory.display()))?;
         let proxy = if options.proxied { Some(Proxy::start(port.address())?) } else { None };
-        let mut lines = vec![
-            ("bind".to_owned(), port.address().ip().to_string()),
-            ("port".to_owned(), port.address().port().to_string()),
-        ];
+        let (host, number) = (port.address().ip().to_string(), port.address().port().to_string());
+        let mut lines = vec![("bind".to_owned(), host)];
+        match &options.tls {
+            None => lines.push(("port".to_owned(), number)),
+            Some(tls) => lines.extend(tls.settings(&number)),
+        }
         if let Some(bus) = &bus {
             lines.push(("cluster-enabled".to_owned(), "yes".to_owned()));
             lines.push(("cluster-port".to_owned(), bus.address().port().to_string()));
@@ -75,7 +81,8 @@ impl RedisNode {
         }
         let process = Process::start(name, command, &directory.join("redis.log"))
             .map_err(|error| explain_missing_program(error, &program))?;
-        Ok(Self { process, port, bus, proxy })
+        let tls = options.tls.as_ref().map(Tls::client).transpose()?;
+        Ok(Self { process, port, bus, proxy, tls })
     }
 
     /// Where its clients reach it: the proxy, if there is one.
@@ -113,6 +120,11 @@ impl RedisNode {
         Ok(())
     }
 
+    /// Whether it speaks TLS.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Where the server itself listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -130,7 +142,7 @@ impl RedisNode {
     /// # Errors
     /// When there is no answer within 5 s, or it is an error.
     pub async fn command(&self, words: &[&str]) -> anyhow::Result<String> {
-        Ok(resp::command(self.address(), words).await?.to_string())
+        Ok(resp::command(self.address(), self.tls.as_ref(), words).await?.to_string())
     }
 
     /// What it takes itself for at the moment.

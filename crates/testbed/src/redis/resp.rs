@@ -1,13 +1,18 @@
 //! The few lines of the Redis protocol (RESP2) that forming and asking a cluster takes.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{
+        AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+        BufReader,
+    },
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::TlsConnector;
 
 /// A paused server accepts connections and never answers; nothing asked here takes long.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
@@ -34,24 +39,38 @@ impl fmt::Display for Reply {
 }
 
 /// Sends one command over a connection of its own.
-pub(crate) async fn command(address: SocketAddr, words: &[&str]) -> anyhow::Result<Reply> {
-    let exchange = async {
-        let mut stream = BufReader::new(TcpStream::connect(address).await?);
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-        }
-        stream.write_all(request.as_bytes()).await?;
-        read_reply(&mut stream).await
+pub(crate) async fn command(
+    address: SocketAddr,
+    tls: Option<&Arc<ClientConfig>>,
+    words: &[&str],
+) -> anyhow::Result<Reply> {
+    let asked = async {
+        let stream = TcpStream::connect(address).await?;
+        let Some(tls) = tls else {
+            return exchange(stream, words).await;
+        };
+        let connector = TlsConnector::from(Arc::clone(tls));
+        exchange(connector.connect(ServerName::try_from("localhost")?, stream).await?, words).await
     };
-    timeout(ANSWER_DEADLINE, exchange)
+    timeout(ANSWER_DEADLINE, asked)
         .await
         .map_err(anyhow::Error::from)
         .flatten()
         .with_context(|| format!("failed to send {} to Redis at {address}", words.join(" ")))
 }
 
-async fn read_reply(stream: &mut BufReader<TcpStream>) -> anyhow::Result<Reply> {
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, words: &[&str]) -> anyhow::Result<Reply> {
+    let mut stream = BufReader::new(stream);
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    read_reply(&mut stream).await
+}
+
+async fn read_reply(stream: &mut (impl AsyncBufRead + Unpin)) -> anyhow::Result<Reply> {
     let mut line = String::new();
     stream.read_line(&mut line).await?;
     let line = line.trim_end();

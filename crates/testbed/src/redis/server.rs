@@ -39,7 +39,8 @@ impl RedisServer {
     /// URL as the engine's `redis.url` takes it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://{}", self.node.announced())
+        let scheme = if self.node.is_encrypted() { "rediss" } else { "redis" };
+        format!("{scheme}://{}", self.node.announced())
     }
 
     /// The server's process and commands.
