@@ -3,10 +3,9 @@
 use std::{collections::HashMap, path::Path};
 
 use serde::Deserialize;
+use service_lifecycle::FileError;
 use sha2::{Digest, Sha256};
 use state_core::Tenant;
-
-use crate::FileError;
 
 /// Shorter ones can be guessed.
 const TOKEN_BYTES_MIN: usize = 16;

@@ -4,9 +4,10 @@ use std::{convert::Infallible, future::pending, path::PathBuf};
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use serde::{Deserialize, Serialize};
+use service_lifecycle::{FileError, Watched};
 use state_core::{InvalidId, Tenant};
 
-use crate::{FileError, credentials::Credentials, metric, watched::Watched};
+use crate::{credentials::Credentials, metric};
 
 /// Header with a token, for clients that cannot send `Authorization`.
 const API_KEY: &str = "x-api-key";

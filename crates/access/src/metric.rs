@@ -1,23 +1,10 @@
-//! The metrics of doors: one table, and the functions that count.
+//! What doors let in and what not: one table, and the functions that count.
 
 use metrics::{Unit, counter, gauge};
 use service_lifecycle::{Kind, Metric};
 
 /// Every metric of this crate.
 pub const METRICS: &[Metric] = &[
-    Metric {
-        name: "door_connections",
-        kind: Kind::Gauge,
-        unit: None,
-        help: "Open connections, by door (grpc, http).",
-    },
-    Metric {
-        name: "door_refused_connections_total",
-        kind: Kind::Counter,
-        unit: None,
-        help: "Connections closed at once, by door and reason: connections_max, handshake (TLS failed) or \
-               silent (nothing was sent in time).",
-    },
     Metric {
         name: "door_denied_requests_total",
         kind: Kind::Counter,
@@ -44,18 +31,6 @@ pub const METRICS: &[Metric] = &[
         help: "Requests refused as unavailable, by door and limit: requests_in_flight_max or bytes_in_flight_max.",
     },
 ];
-
-pub(crate) fn opened(door: &'static str) {
-    gauge!("door_connections", "door" => door).increment(1.0);
-}
-
-pub(crate) fn closed(door: &'static str) {
-    gauge!("door_connections", "door" => door).decrement(1.0);
-}
-
-pub(crate) fn refused(door: &'static str, reason: &'static str) {
-    counter!("door_refused_connections_total", "door" => door, "reason" => reason).increment(1);
-}
 
 pub(crate) fn denied(door: &'static str, reason: &'static str) {
     counter!("door_denied_requests_total", "door" => door, "reason" => reason).increment(1);

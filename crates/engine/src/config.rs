@@ -2,10 +2,10 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use access::{AuthConfig, LimitsConfig, LimitsKeys, TlsConfig, TlsKeys};
+use access::{AuthConfig, LimitsConfig, LimitsKeys};
 use serde::{Deserialize, Serialize};
 use service_lifecycle::{
-    AdminConfig, LogConfig, ShutdownConfig, Violation, deserialize_address, mask_password,
+    AdminConfig, LogConfig, ShutdownConfig, TlsConfig, TlsKeys, Violation, deserialize_address, mask_password,
 };
 use state_core::{Limits, Settings};
 use state_redis::Acknowledge;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use access::{Admission, DoorLayer, Guard, Listener, OversizeLayer, Tls};
+use access::{Admission, DoorLayer, Guard, OversizeLayer, incoming};
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use otlp_proto::{
@@ -10,7 +10,7 @@ use otlp_proto::{
     correlation::v1::correlation_service_server::CorrelationServiceServer,
     raw::{logs::logs_service_server::LogsServiceServer, trace::trace_service_server::TraceServiceServer},
 };
-use service_lifecycle::{Process, bind};
+use service_lifecycle::{Listener, Process, Tls, bind};
 use state_core::{Backend, StateManager};
 use tokio::{sync::watch, task::JoinSet};
 use tonic::{
@@ -60,7 +60,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let listener = bind(config.grpc.listen, "grpc.listen").await?;
     let tls = Tls::open(&config.grpc.tls, &["h2"])?;
     let guard = Guard::open(&config.auth, DOOR)?;
-    let incoming = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls.clone());
+    let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
     let receiver = Receiver::new(Arc::clone(&store), config.correlation.keys.clone());
     let mut routes = routes(&config.grpc, receiver, Query::new(Arc::clone(&store)))?;
@@ -86,7 +86,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
         .layer(DoorLayer { guard, admission: Admission::new(&config.grpc.limits, DOOR), section: "grpc" })
         .layer(OversizeLayer { section: "grpc" })
         .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(incoming.connections(), shutdown.draining());
+        .serve_with_incoming_shutdown(incoming(listener), shutdown.draining());
     tokio::select! {
         served = server => served.context("the gRPC server failed")?,
         failed = &mut watch_store => return failed,

@@ -2,10 +2,12 @@
 
 use std::{fmt, net::SocketAddr};
 
-use access::{AuthConfig, LimitsConfig, LimitsKeys, TlsConfig, TlsKeys};
+use access::{AuthConfig, LimitsConfig, LimitsKeys};
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
-use service_lifecycle::{AdminConfig, Config, LogConfig, ShutdownConfig, Violation, deserialize_address};
+use service_lifecycle::{
+    AdminConfig, Config, LogConfig, ShutdownConfig, TlsConfig, TlsKeys, Violation, deserialize_address,
+};
 
 /// Everything that can be configured. A commented sample is `deploy/config/gateway.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

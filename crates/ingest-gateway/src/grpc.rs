@@ -4,13 +4,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use access::{Admission, Caller, DoorLayer, Guard, Listener, OversizeLayer};
+use access::{Admission, Caller, DoorLayer, Guard, OversizeLayer, incoming};
 use bytes::Bytes;
 use otlp_proto::raw::{
     logs::logs_service_server::{LogsService, LogsServiceServer},
     trace::trace_service_server::{TraceService, TraceServiceServer},
 };
-use service_lifecycle::Shutdown;
+use service_lifecycle::{Listener, Shutdown};
 use tokio::{sync::watch, time::Instant};
 use tonic::{
     Request, Response, Status,
@@ -66,7 +66,7 @@ pub(crate) async fn serve(
         .layer(DoorLayer { guard, admission, section: SECTION })
         .layer(OversizeLayer { section: SECTION })
         .add_routes(routes)
-        .serve_with_incoming_shutdown(listener.connections(), shutdown.draining());
+        .serve_with_incoming_shutdown(incoming(listener), shutdown.draining());
     tokio::select! {
         served = server => served,
         never = report_health(reporter, ready) => match never {},

@@ -15,7 +15,6 @@ mod metrics;
 mod query;
 mod receive;
 mod server;
-mod serving;
 mod status;
 
 pub use config::{

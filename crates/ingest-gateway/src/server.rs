@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
-use access::{Admission, Guard, Listener, Tls};
+use access::{Admission, Guard};
 use anyhow::Context as _;
 use axum::{
     Router,
@@ -11,10 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use service_lifecycle::{Process, bind};
+use service_lifecycle::{Listener, Process, Tls, bind, serve_http};
 use tokio::time::Instant;
 
-use crate::{GatewayConfig, HttpConfig, door, engines::Engines, grpc, query, receive, serving};
+use crate::{GatewayConfig, HttpConfig, door, engines::Engines, grpc, query, receive};
 
 /// What the HTTP port is called in metrics.
 const DOOR: &str = "http";
@@ -63,7 +63,7 @@ pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
         ready,
         shutdown.clone(),
     );
-    let over_http = serving::serve(listener, router(gateway), shutdown.draining());
+    let over_http = serve_http(listener, router(gateway), shutdown.draining());
     tokio::select! {
         // Each ends when it has finished what was in flight.
         ((), served) = async { tokio::join!(over_http, over_grpc) } => served.context("failed to serve gRPC"),

@@ -9,10 +9,24 @@ use axum::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::Readiness;
+use crate::{AdminConfig, BindError, Listener, Readiness, bind};
+
+/// What the admin port is called in metrics.
+const DOOR: &str = "admin";
+/// Most connections at once. Those who ask are few; others cannot take all file descriptors.
+const CONNECTIONS_MAX: usize = 1_000;
 
 /// Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Listens on the admin port.
+///
+/// # Errors
+/// When the address cannot be used.
+pub(crate) async fn listen(config: &AdminConfig) -> Result<Listener, BindError> {
+    let listener = bind(config.listen, "admin.listen").await?;
+    Ok(Listener::new(listener, DOOR, CONNECTIONS_MAX, None))
+}
 
 #[derive(Clone)]
 struct Admin {
@@ -60,13 +74,21 @@ async fn render_metrics(State(admin): State<Admin>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::{future::pending, time::Duration};
+
     use axum::{
         body::{Body, to_bytes},
         extract::Request,
     };
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        time::timeout,
+    };
     use tower::ServiceExt;
 
     use super::*;
+    use crate::serve_http;
 
     async fn get(router: &Router, path: &str) -> (u16, String) {
         let request = Request::get(path).body(Body::empty()).unwrap();
@@ -113,5 +135,21 @@ mod tests {
         let (status, text) = get(&router, "/").await;
         assert_eq!(status, 404);
         assert!(text.contains("/readyz"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_left() {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let listener = super::listen(&AdminConfig { listen }).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(serve_http(listener, admin().1, pending()));
+        for said in ["", "GET /readyz HTTP/1.1\r\nhost: "] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(said.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let left = timeout(Duration::from_secs(600), client.read_to_end(&mut answer)).await;
+            assert_eq!(left.expect("its connection is closed").unwrap(), 0, "{said:?}");
+        }
+        serving.abort();
     }
 }

@@ -67,21 +67,23 @@
 mod admin;
 mod arguments;
 mod config;
-mod listener;
 mod log;
 mod metric;
+mod port;
 mod process;
 mod readiness;
 mod shutdown;
 mod signal;
+mod watched;
 
 pub use arguments::Arguments;
 pub use config::{
     AdminConfig, Config, ConfigError, Effective, Loaded, LogConfig, LogFormat, ShutdownConfig, Sources,
     Violation, deserialize_address, load, mask_password,
 };
-pub use listener::{BindError, bind};
 pub use metric::{Kind, Metric};
+pub use port::{BindError, Connection, Listener, Tls, TlsConfig, TlsKeys, bind, serve_http};
 pub use process::{App, Process, run};
 pub use readiness::{Check, Readiness};
 pub use shutdown::Shutdown;
+pub use watched::{FileError, Watched};

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use metrics::Unit;
+use metrics::{Unit, counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
 use crate::App;
@@ -50,12 +50,39 @@ const BYTES: &[f64] = &[
 ];
 
 /// What every process tells about itself, `build_info` apart, which carries the app's name.
-pub(crate) const OWN: &[Metric] = &[Metric {
-    name: "process_start_time_seconds",
-    kind: Kind::Gauge,
-    unit: Some(Unit::Seconds),
-    help: "When the process started, in seconds since 1970.",
-}];
+pub(crate) const OWN: &[Metric] = &[
+    Metric {
+        name: "process_start_time_seconds",
+        kind: Kind::Gauge,
+        unit: Some(Unit::Seconds),
+        help: "When the process started, in seconds since 1970.",
+    },
+    Metric {
+        name: "door_connections",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Open connections, by door (grpc, http, admin).",
+    },
+    Metric {
+        name: "door_refused_connections_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Connections closed at once, by door and reason: connections_max, handshake (TLS failed) or \
+               silent (nothing was sent in time).",
+    },
+];
+
+pub(crate) fn connection_opened(door: &'static str) {
+    gauge!("door_connections", "door" => door).increment(1.0);
+}
+
+pub(crate) fn connection_closed(door: &'static str) {
+    gauge!("door_connections", "door" => door).decrement(1.0);
+}
+
+pub(crate) fn connection_refused(door: &'static str, reason: &'static str) {
+    counter!("door_refused_connections_total", "door" => door, "reason" => reason).increment(1);
+}
 
 /// Builds the recorder that collects the metrics of the process.
 pub(crate) fn recorder() -> PrometheusRecorder {
@@ -80,9 +107,9 @@ pub(crate) fn describe(app: &App) {
     }
     let build_info = format!("{}_build_info", app.name.replace('-', "_"));
     metrics::describe_gauge!(build_info.clone(), "Always 1; the labels tell version and revision.");
-    metrics::gauge!(build_info, "version" => app.version, "revision" => app.revision).set(1.0);
+    gauge!(build_info, "version" => app.version, "revision" => app.revision).set(1.0);
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    metrics::gauge!("process_start_time_seconds").set(started.as_secs_f64());
+    gauge!("process_start_time_seconds").set(started.as_secs_f64());
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! The life of a process, from its arguments to its exit code.
 
-use std::{fmt::Display, future::Future, process::ExitCode, time::Duration};
+use std::{
+    fmt::Display,
+    future::{Future, pending},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -8,9 +13,8 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::{
-    Arguments, Config, Loaded, Metric, Readiness, Shutdown, ShutdownConfig, Sources, admin,
-    listener::bind,
-    load, log, metric,
+    Arguments, Config, Loaded, Metric, Readiness, Shutdown, ShutdownConfig, Sources, admin, load, log,
+    metric, serve_http,
     signal::{OsSignals, Signals},
 };
 
@@ -130,11 +134,11 @@ where
     let readiness = Readiness::new();
     let shutdown = Shutdown::default();
     let limits = config.shutdown().clone();
-    let listener = bind(config.admin().listen, "admin.listen").await?;
+    let admin = admin::listen(config.admin()).await?;
     let router = admin::router(readiness.clone(), metrics.clone());
     // Both end with the set, that is with this function.
     let mut background = JoinSet::new();
-    background.spawn(async move { axum::serve(listener, router).await });
+    background.spawn(serve_http(admin, router, pending()));
     background.spawn(async move {
         loop {
             tokio::time::sleep(METRICS_UPKEEP).await;

@@ -9,8 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use access::{FileError, Watched};
 use serde::Deserialize;
+use service_lifecycle::{FileError, Watched};
 
 use crate::{EngineUrl, EnginesConfig};
 

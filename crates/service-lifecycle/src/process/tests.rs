@@ -38,7 +38,7 @@ impl Signals for mpsc::Receiver<Signal> {
     async fn next(&mut self) -> Signal {
         match self.recv().await {
             Some(signal) => signal,
-            None => std::future::pending().await,
+            None => pending().await,
         }
     }
 }
@@ -107,7 +107,7 @@ async fn a_service_that_does_not_finish_in_time_is_cut_off_and_exits_1() {
     let bench = Bench::new();
     let started = Instant::now();
     bench.sender.send(Signal::Terminate).await.unwrap();
-    let code = bench.run(std::future::pending()).await.unwrap();
+    let code = bench.run(pending()).await.unwrap();
     assert_eq!((code, started.elapsed().as_millis()), (1, 15_000));
 }
 
@@ -118,7 +118,7 @@ async fn a_second_signal_ends_at_once() {
         let started = Instant::now();
         bench.sender.send(Signal::Terminate).await.unwrap();
         bench.sender.send(second).await.unwrap();
-        let code = bench.run(std::future::pending()).await.unwrap();
+        let code = bench.run(pending()).await.unwrap();
         assert_eq!((code, started.elapsed().as_millis()), (expected, 0));
     }
 }

@@ -1,13 +1,13 @@
-//! A door over real sockets: who gets in, with and without TLS.
+//! A port over real sockets: who gets in, with and without TLS.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use access::{Listener, Tls, TlsConfig};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
+use service_lifecycle::{Listener, Tls, TlsConfig};
 use testbed::certificates::{Authority, Certificate, write};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

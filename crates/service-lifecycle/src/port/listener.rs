@@ -1,8 +1,7 @@
-//! Takes connections: bounded in number, with TLS where the door has it.
+//! Takes connections: bounded in number, with TLS where the port has it.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::{Stream as Connections, stream};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -11,21 +10,21 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use crate::{
+use super::{
     Connection, Tls,
     connection::{Place, Stream},
-    metric,
 };
+use crate::metric;
 
 /// How long a client may take to send its first byte, and to do TLS. OTLP clients give up after 10 s.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after the operating system refused a connection: most often there are no file descriptors.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Connections of one door.
+/// Connections of one port.
 pub struct Listener {
     listener: TcpListener,
-    /// The word for the door in metrics.
+    /// The word for the port in metrics.
     door: &'static str,
     tls: Option<Tls>,
     places: Arc<Semaphore>,
@@ -35,7 +34,7 @@ pub struct Listener {
 
 impl Listener {
     /// Takes at most `connections_max` connections at once; those beyond are closed at once, so that
-    /// their clients try another replica.
+    /// their clients try another replica. `door` is the word for the port in metrics.
     pub fn new(listener: TcpListener, door: &'static str, connections_max: usize, tls: Option<Tls>) -> Self {
         let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         Self { listener, door, tls, places, greeting: JoinSet::new() }
@@ -69,18 +68,10 @@ impl Listener {
         }
     }
 
-    /// All connections.
-    pub fn connections(self) -> impl Connections<Item = io::Result<Connection>> {
-        stream::unfold(self, |mut listener| async {
-            let connection = listener.accept().await;
-            Some((Ok(connection), listener))
-        })
-    }
-
     fn greet(&mut self, stream: TcpStream) {
         let door = self.door;
         let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
-            metric::refused(door, "connections_max");
+            metric::connection_refused(door, "connections_max");
             return;
         };
         let place = Place::new(door, permit);
@@ -102,12 +93,12 @@ impl Listener {
                 // A port scan, or a load balancer that only looks whether somebody listens.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
                 Ok(Err(error)) => {
-                    metric::refused(door, "handshake");
+                    metric::connection_refused(door, "handshake");
                     debug!(%error, door, "a client did not come in");
                     None
                 }
                 Err(_elapsed) => {
-                    metric::refused(door, "silent");
+                    metric::connection_refused(door, "silent");
                     None
                 }
             }

@@ -12,7 +12,6 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 
 use crate::metric;
 
@@ -29,7 +28,7 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A place among the connections of a door.
+/// A place among the connections of a port.
 #[derive(Debug)]
 pub(crate) struct Place {
     door: &'static str,
@@ -38,14 +37,14 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(door: &'static str, permit: OwnedSemaphorePermit) -> Self {
-        metric::opened(door);
+        metric::connection_opened(door);
         Self { door, _permit: permit }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        metric::closed(self.door);
+        metric::connection_closed(self.door);
     }
 }
 
@@ -53,12 +52,6 @@ impl Connection {
     pub(crate) fn new(stream: Stream, place: Place) -> Self {
         Self { stream, _place: place }
     }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
 }
 
 impl AsyncRead for Connection {

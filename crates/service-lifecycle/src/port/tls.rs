@@ -1,4 +1,4 @@
-//! TLS of a door: its certificate, and whose certificates it asks clients for.
+//! TLS of a port: its certificate, and whose certificates it asks clients for.
 
 use std::{convert::Infallible, path::Path, sync::Arc};
 
@@ -9,15 +9,14 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use serde::{Deserialize, Serialize};
-use service_lifecycle::Violation;
 
-use crate::{FileError, watched::Watched};
+use crate::{FileError, Violation, Watched};
 
-/// A section `tls` of a door. All empty: no TLS.
+/// A section `tls` of a port. All empty: no TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
-    /// PEM file with the door's certificate, and those between it and a well-known one.
+    /// PEM file with the port's certificate, and those between it and a well-known one.
     pub certificate: String,
     /// PEM file with the private key of the certificate.
     pub key: String,
@@ -83,7 +82,7 @@ impl Tls {
         self.config.follow().await
     }
 
-    pub(crate) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
+    pub(super) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
         self.config.current().into()
     }
 }
