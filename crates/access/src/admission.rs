@@ -3,15 +3,23 @@
 //! Beyond it requests are refused at once, to be sent again: a queue that is longer than clients
 //! wait is work for nobody.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use service_lifecycle::Violation;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::metric;
+
+/// When a client should try again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A section `limits` of a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +72,7 @@ pub struct Admission {
 #[derive(Debug)]
 struct Shared {
     door: &'static str,
+    section: &'static str,
     requests: Bounded,
     bytes: Bounded,
 }
@@ -91,40 +100,56 @@ impl Bounded {
 
 /// Too much is in flight; the same request may be taken a second later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{limit} = {max} {what} are in flight already; send it again, or to another replica")]
-pub struct Overload {
+#[error(
+    "{section}.limits.{limit} = {max} {what} are in flight already; send it again, or to another replica"
+)]
+pub(crate) struct Overload {
+    section: &'static str,
     limit: &'static str,
     max: usize,
     what: &'static str,
 }
 
+/// Clients repeat the request, best to another replica.
+impl From<Overload> for Status {
+    fn from(overload: Overload) -> Self {
+        let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
+        Self::with_error_details(Code::Unavailable, overload.to_string(), details)
+    }
+}
+
 impl Admission {
-    /// Nothing is in flight yet; `door` is the word for the door in metrics.
-    pub fn new(config: &LimitsConfig, door: &'static str) -> Self {
+    /// Nothing is in flight yet; `door` is the word for the door in metrics, `section` the one of the
+    /// configuration that holds the limits.
+    pub fn new(config: &LimitsConfig, door: &'static str, section: &'static str) -> Self {
         let bounded = |max| Bounded { max, now: AtomicUsize::new(0) };
         let (requests, bytes) = (bounded(config.requests_in_flight_max), bounded(config.bytes_in_flight_max));
-        Self { shared: Arc::new(Shared { door, requests, bytes }) }
+        Self { shared: Arc::new(Shared { door, section, requests, bytes }) }
     }
 
     /// Takes on a request.
     ///
     /// # Errors
     /// There are too many already.
-    pub fn enter(&self) -> Result<Admitted, Overload> {
-        let Shared { door, requests, .. } = &*self.shared;
+    pub(crate) fn enter(&self) -> Result<Admitted, Overload> {
+        let Shared { door, section, requests, .. } = &*self.shared;
         if !requests.take(1) {
             let limit = "requests_in_flight_max";
             metric::overloaded(door, limit);
-            return Err(Overload { limit, max: requests.max, what: "requests" });
+            return Err(Overload { section, limit, max: requests.max, what: "requests" });
         }
         metric::requests_in_flight(door, 1.0);
         Ok(Admitted { shared: Arc::clone(&self.shared), bytes: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn door(&self) -> &'static str {
+        self.shared.door
     }
 }
 
 /// A request that was taken on, until it is dropped.
 #[derive(Debug)]
-pub struct Admitted {
+pub(crate) struct Admitted {
     shared: Arc<Shared>,
     bytes: AtomicUsize,
 }
@@ -134,12 +159,12 @@ impl Admitted {
     ///
     /// # Errors
     /// There are too many already; what was taken on before stays counted.
-    pub fn add(&self, count: usize) -> Result<(), Overload> {
-        let Shared { door, bytes, .. } = &*self.shared;
+    pub(crate) fn add(&self, count: usize) -> Result<(), Overload> {
+        let Shared { door, section, bytes, .. } = &*self.shared;
         if !bytes.take(count) {
             let limit = "bytes_in_flight_max";
             metric::overloaded(door, limit);
-            return Err(Overload { limit, max: bytes.max, what: "bytes" });
+            return Err(Overload { section, limit, max: bytes.max, what: "bytes" });
         }
         metric::bytes_in_flight(door, count as f64);
         self.bytes.fetch_add(count, Ordering::Relaxed);
@@ -149,7 +174,7 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let Shared { door, requests, bytes } = &*self.shared;
+        let Shared { door, requests, bytes, .. } = &*self.shared;
         requests.give(1);
         let taken = *self.bytes.get_mut();
         bytes.give(taken);
@@ -164,7 +189,7 @@ mod tests {
 
     fn admission(requests_in_flight_max: usize, bytes_in_flight_max: usize) -> Admission {
         let config = LimitsConfig { requests_in_flight_max, bytes_in_flight_max, ..LimitsConfig::default() };
-        Admission::new(&config, "test")
+        Admission::new(&config, "test", "test")
     }
 
     #[test]
@@ -173,7 +198,10 @@ mod tests {
         let first = admission.enter().unwrap();
         let _second = admission.enter().unwrap();
         let refused = admission.enter().unwrap_err();
-        assert!(refused.to_string().starts_with("requests_in_flight_max = 2 requests"), "{refused}");
+        assert!(
+            refused.to_string().starts_with("test.limits.requests_in_flight_max = 2 requests"),
+            "{refused}"
+        );
         drop(first);
         admission.enter().unwrap();
     }

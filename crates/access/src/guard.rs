@@ -6,8 +6,9 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use serde::{Deserialize, Serialize};
 use service_lifecycle::{FileError, Watched};
 use state_core::{InvalidId, Tenant};
+use tonic::Status;
 
-use crate::{credentials::Credentials, metric};
+use crate::credentials::Credentials;
 
 /// Header with a token, for clients that cannot send `Authorization`.
 const API_KEY: &str = "x-api-key";
@@ -39,7 +40,7 @@ pub struct Caller {
 
 /// Why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub(crate) enum Denied {
     /// It has no credential, or one that is not known. HTTP 401, gRPC UNAUTHENTICATED.
     #[error("{0}; send Authorization: Bearer TOKEN or X-API-Key: TOKEN")]
     Unauthenticated(&'static str),
@@ -57,20 +58,41 @@ pub enum Denied {
     Invalid(#[from] InvalidId),
 }
 
-/// Knows who may come in through a door. Cheap to clone.
+impl Denied {
+    /// The reason as a metric label.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Forbidden { .. } | Self::NoTenants => "forbidden",
+            Self::Invalid(_) => "invalid",
+        }
+    }
+}
+
+impl From<Denied> for Status {
+    fn from(denied: Denied) -> Self {
+        let message = denied.to_string();
+        match denied {
+            Denied::Unauthenticated(_) => Self::unauthenticated(message),
+            Denied::Forbidden { .. } | Denied::NoTenants => Self::permission_denied(message),
+            Denied::Invalid(_) => Self::invalid_argument(message),
+        }
+    }
+}
+
+/// Knows who may come in. Cheap to clone.
 #[derive(Clone)]
 pub struct Guard {
-    door: &'static str,
     credentials: Option<Watched<Credentials>>,
     tenant_header: bool,
 }
 
 impl Guard {
-    /// Reads the credentials; `door` is the word for the door in metrics.
+    /// Reads the credentials.
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub fn open(config: &AuthConfig, door: &'static str) -> Result<Self, FileError> {
+    pub fn open(config: &AuthConfig) -> Result<Self, FileError> {
         let credentials = match config.credentials.as_str() {
             "" => None,
             file => {
@@ -80,7 +102,7 @@ impl Guard {
                 Some(Watched::open(vec![file], read)?)
             }
         };
-        Ok(Self { door, credentials, tenant_header: config.tenant_header })
+        Ok(Self { credentials, tenant_header: config.tenant_header })
     }
 
     /// Uses changed credentials, for ever.
@@ -95,18 +117,7 @@ impl Guard {
     ///
     /// # Errors
     /// The request is not to be answered.
-    pub fn admit(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
-        self.caller(headers).inspect_err(|denied| {
-            let reason = match denied {
-                Denied::Unauthenticated(_) => "unauthenticated",
-                Denied::Forbidden { .. } | Denied::NoTenants => "forbidden",
-                Denied::Invalid(_) => "invalid",
-            };
-            metric::denied(self.door, reason);
-        })
-    }
-
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
+    pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
         let named = || {
             let value = headers.get(FORWARDED_TENANT).or_else(|| headers.get(TENANT));
             let name = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -165,7 +176,7 @@ mod tests {
         let file = directory.path().join("credentials.toml");
         fs::write(&file, FILE).unwrap();
         let config = AuthConfig { credentials: file.display().to_string(), tenant_header: true };
-        (directory, Guard::open(&config, "grpc").unwrap())
+        (directory, Guard::open(&config).unwrap())
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -215,7 +226,7 @@ mod tests {
 
         let open = |tenant_header| {
             let config = AuthConfig { credentials: String::new(), tenant_header };
-            Guard::open(&config, "http")
+            Guard::open(&config)
                 .unwrap()
                 .admit(&headers(&[(TENANT, "bank")]))
                 .unwrap()
@@ -224,7 +235,7 @@ mod tests {
                 .to_owned()
         };
         assert_eq!((open(true), open(false)), ("bank".into(), String::new()));
-        let guard = Guard::open(&AuthConfig::default(), "grpc").unwrap();
+        let guard = Guard::open(&AuthConfig::default()).unwrap();
         let denied = guard.admit(&headers(&[(FORWARDED_TENANT, "bank")]));
         assert_eq!(denied, Err(Denied::NoTenants), "what a gateway names is not overlooked");
     }

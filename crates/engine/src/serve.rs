@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use access::{Admission, DoorLayer, Guard, OversizeLayer, incoming};
+use access::{Admission, Door, EntranceLayer, Guard, OversizeLayer, incoming};
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use otlp_proto::{
@@ -31,7 +31,7 @@ use crate::{
     receive::Receiver,
 };
 
-/// What the gRPC port is called in metrics.
+/// What the gRPC port is called in metrics, and its section in the configuration.
 const DOOR: &str = "grpc";
 /// A client that went away without a word is noticed by then.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -59,7 +59,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
 
     let listener = bind(config.grpc.listen, "grpc.listen").await?;
     let tls = Tls::open(&config.grpc.tls, &["h2"])?;
-    let guard = Guard::open(&config.auth, DOOR)?;
+    let guard = Guard::open(&config.auth)?;
     let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
     let receiver = Receiver::new(Arc::clone(&store), config.correlation.keys.clone());
@@ -83,8 +83,8 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
-        .layer(DoorLayer { guard, admission: Admission::new(&config.grpc.limits, DOOR), section: "grpc" })
-        .layer(OversizeLayer { section: "grpc" })
+        .layer(EntranceLayer(Door::new(guard, Admission::new(&config.grpc.limits, DOOR, DOOR))))
+        .layer(OversizeLayer { section: DOOR })
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming(listener), shutdown.draining());
     tokio::select! {

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use access::{Admission, Caller, DoorLayer, Guard, OversizeLayer, incoming};
+use access::{Admission, Caller, Door, EntranceLayer, Guard, OversizeLayer, incoming};
 use bytes::Bytes;
 use otlp_proto::raw::{
     logs::logs_service_server::{LogsService, LogsServiceServer},
@@ -51,7 +51,7 @@ pub(crate) async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), tonic::transport::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let admission = Admission::new(&config.limits, DOOR);
+    let door = Door::new(guard, Admission::new(&config.limits, DOOR, SECTION));
     let receiver = Receiver { gateway, timeout: Duration::from_millis(config.timeout_ms) };
     let limit = config.max_message_bytes;
     let traces = Traces::new(receiver.clone()).max_decoding_message_size(limit);
@@ -63,7 +63,7 @@ pub(crate) async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .layer(DoorLayer { guard, admission, section: SECTION })
+        .layer(EntranceLayer(door))
         .layer(OversizeLayer { section: SECTION })
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming(listener), shutdown.draining());

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
-use access::{Admission, Guard};
+use access::{Admission, Door, Guard};
 use anyhow::Context as _;
 use axum::{
     Router,
@@ -16,15 +16,14 @@ use tokio::time::Instant;
 
 use crate::{GatewayConfig, HttpConfig, door, engines::Engines, grpc, query, receive};
 
-/// What the HTTP port is called in metrics.
+/// What the HTTP port is called in metrics, and its section in the configuration.
 const DOOR: &str = "http";
 
 /// What every handler needs.
 pub(crate) struct Gateway {
     pub(crate) engines: Arc<Engines>,
     pub(crate) http: HttpConfig,
-    pub(crate) guard: Guard,
-    pub(crate) admission: Admission,
+    pub(crate) door: Door,
 }
 
 impl Gateway {
@@ -41,28 +40,20 @@ impl Gateway {
 pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
     let Process { config, readiness, shutdown } = process;
     let engines = Arc::new(Engines::new(config.engines, readiness.check("engines"))?);
-    let guard = Guard::open(&config.auth, DOOR)?;
+    let guard = Guard::open(&config.auth)?;
     let tls = Tls::open(&config.http.tls, &["h2", "http/1.1"])?;
     let listener = bind(config.http.listen, "http.listen").await?;
     let listener = Listener::new(listener, DOOR, config.http.limits.connections_max, tls.clone());
     let otlp_grpc = config.otlp_grpc;
-    let grpc_guard = Guard::open(&config.auth, grpc::DOOR)?;
     let grpc_tls = Tls::open(&otlp_grpc.tls, &["h2"])?;
     let grpc_listener = bind(otlp_grpc.listen, "otlp_grpc.listen").await?;
     let connections_max = otlp_grpc.limits.connections_max;
     let grpc_listener = Listener::new(grpc_listener, grpc::DOOR, connections_max, grpc_tls.clone());
-    let admission = Admission::new(&config.http.limits, DOOR);
-    let http = config.http;
-    let gateway = Arc::new(Gateway { engines: Arc::clone(&engines), http, guard: guard.clone(), admission });
+    let door = Door::new(guard.clone(), Admission::new(&config.http.limits, DOOR, DOOR));
+    let gateway = Arc::new(Gateway { engines: Arc::clone(&engines), http: config.http, door });
     let ready = readiness.subscribe();
-    let over_grpc = grpc::serve(
-        Arc::clone(&gateway),
-        otlp_grpc,
-        grpc_listener,
-        grpc_guard.clone(),
-        ready,
-        shutdown.clone(),
-    );
+    let over_grpc =
+        grpc::serve(Arc::clone(&gateway), otlp_grpc, grpc_listener, guard.clone(), ready, shutdown.clone());
     let over_http = serve_http(listener, router(gateway), shutdown.draining());
     tokio::select! {
         // Each ends when it has finished what was in flight.
@@ -70,7 +61,6 @@ pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
         // The engines are watched for as long as requests may need them.
         never = engines.watch() => match never {},
         never = guard.follow() => match never {},
-        never = grpc_guard.follow() => match never {},
         never = follow(tls) => match never {},
         never = follow(grpc_tls) => match never {},
     }

@@ -1,6 +1,7 @@
 //! The body of an export request: read and decompressed, both within the same limit.
 
-use access::Overload;
+use std::{error::Error, iter::successors};
+
 use axum::{
     body::Body,
     extract::Request,
@@ -18,7 +19,7 @@ use super::{
     coding::{Coding, CodingError},
     refusal::Refusal,
 };
-use crate::{blocking, door};
+use crate::blocking;
 
 /// Reads the body, decompressed.
 ///
@@ -72,22 +73,12 @@ async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes,
 }
 
 fn broken_off(error: axum::Error) -> Refusal {
-    if let Some(overload) = overload(&error) {
-        return Refusal::from_engine(door::overloaded(overload));
+    let mut causes = successors(Some(&error as &(dyn Error + 'static)), |error| (*error).source());
+    // A status is what the door says: there is no room for more of it.
+    match causes.find_map(|error| error.downcast_ref::<Status>()) {
+        Some(status) => Refusal::from_engine(status.clone()),
+        None => Refusal::bad_request(format!("failed to read the body: {error}")),
     }
-    Refusal::bad_request(format!("failed to read the body: {error}"))
-}
-
-/// The limit that has ended the reading, if one has.
-fn overload(error: &axum::Error) -> Option<&Overload> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(overload) = error.downcast_ref() {
-            return Some(overload);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// What has been read so far. A body in one piece, as most are, is never copied.
