@@ -20,7 +20,7 @@ impl Door {
         Self { guard, admission }
     }
 
-    /// Takes on a request with these headers; it is in flight until the answer is dropped.
+    /// Takes on a request with these headers; it is in flight until what comes back is dropped.
     ///
     /// # Errors
     /// What to answer instead: UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.

@@ -1,10 +1,10 @@
 //! In whose name a request comes: its credential, and its tenant.
 
-use std::{convert::Infallible, future::pending, path::PathBuf};
+use std::path::PathBuf;
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use serde::{Deserialize, Serialize};
-use service_lifecycle::{FileError, Watched};
+use service_lifecycle::{FileError, Files, Watched};
 use state_core::{InvalidId, Tenant};
 use tonic::Status;
 
@@ -88,29 +88,21 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Reads the credentials.
+    /// Reads the credentials, and follows them.
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub fn open(config: &AuthConfig) -> Result<Self, FileError> {
+    pub fn open(files: &Files, config: &AuthConfig) -> Result<Self, FileError> {
         let credentials = match config.credentials.as_str() {
             "" => None,
             file => {
                 let file = PathBuf::from(file);
                 let parsed = file.clone();
                 let read = move |contents: &[Vec<u8>]| Credentials::parse(&parsed, &contents[0]);
-                Some(Watched::open(vec![file], read)?)
+                Some(files.open(vec![file], read)?)
             }
         };
         Ok(Self { credentials, tenant_header: config.tenant_header })
-    }
-
-    /// Uses changed credentials, for ever.
-    pub async fn follow(self) -> Infallible {
-        match self.credentials {
-            Some(credentials) => credentials.follow().await,
-            None => pending().await,
-        }
     }
 
     /// Says in whose name a request with these headers comes.
@@ -176,7 +168,7 @@ mod tests {
         let file = directory.path().join("credentials.toml");
         fs::write(&file, FILE).unwrap();
         let config = AuthConfig { credentials: file.display().to_string(), tenant_header: true };
-        (directory, Guard::open(&config).unwrap())
+        (directory, Guard::open(&Files::default(), &config).unwrap())
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -226,7 +218,7 @@ mod tests {
 
         let open = |tenant_header| {
             let config = AuthConfig { credentials: String::new(), tenant_header };
-            Guard::open(&config)
+            Guard::open(&Files::default(), &config)
                 .unwrap()
                 .admit(&headers(&[(TENANT, "bank")]))
                 .unwrap()
@@ -235,7 +227,7 @@ mod tests {
                 .to_owned()
         };
         assert_eq!((open(true), open(false)), ("bank".into(), String::new()));
-        let guard = Guard::open(&AuthConfig::default()).unwrap();
+        let guard = Guard::open(&Files::default(), &AuthConfig::default()).unwrap();
         let denied = guard.admit(&headers(&[(FORWARDED_TENANT, "bank")]));
         assert_eq!(denied, Err(Denied::NoTenants), "what a gateway names is not overlooked");
     }

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use access::{Admission, Door, EntranceLayer, Guard, OversizeLayer, incoming};
 use anyhow::Context as _;
-use futures::FutureExt as _;
 use otlp_proto::{
     FILE_DESCRIPTOR_SET,
     correlation::v1::correlation_service_server::CorrelationServiceServer,
@@ -52,15 +51,15 @@ type Correlations = CorrelationServiceServer<Query>;
 /// # Errors
 /// A port that cannot be used, a store that can never serve as it is configured.
 pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> anyhow::Result<()> {
-    let Process { config, readiness, shutdown } = process;
+    let Process { config, readiness, shutdown, files } = process;
     let store: Arc<dyn StateManager> = Arc::new(Measured::new(store));
     let check = readiness.check("state");
     announce(&config, store.backend());
 
     let listener = bind(config.grpc.listen, "grpc.listen").await?;
-    let tls = Tls::open(&config.grpc.tls, &["h2"])?;
-    let guard = Guard::open(&config.auth)?;
-    let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls.clone());
+    let tls = Tls::open(&files, &config.grpc.tls, &["h2"])?;
+    let guard = Guard::open(&files, &config.auth)?;
+    let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls);
     let (reporter, health) = tonic_health::server::health_reporter();
     let receiver = Receiver::new(Arc::clone(&store), config.correlation.keys.clone());
     let mut routes = routes(&config.grpc, receiver, Query::new(Arc::clone(&store)))?;
@@ -71,10 +70,6 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     background.spawn(report_health(reporter, readiness.subscribe()));
     background.spawn(maintain::expire(Arc::clone(&store)));
     background.spawn(Closer::new(Arc::clone(&store), config.rules()).run());
-    background.spawn(guard.clone().follow().map(|never| match never {}));
-    if let Some(tls) = tls {
-        background.spawn(tls.follow().map(|never| match never {}));
-    }
     let mut watch_store = Box::pin(maintain::watch_store(Arc::clone(&store), check));
 
     let server = Server::builder()

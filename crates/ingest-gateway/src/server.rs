@@ -1,6 +1,6 @@
 //! Routes, and the two things that run: the HTTP server and the watch over the engines.
 
-use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use access::{Admission, Door, Guard};
 use anyhow::Context as _;
@@ -38,39 +38,28 @@ impl Gateway {
 /// # Errors
 /// When the address is not free.
 pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
-    let Process { config, readiness, shutdown } = process;
+    let Process { config, readiness, shutdown, files } = process;
     let engines = Arc::new(Engines::new(config.engines, readiness.check("engines"))?);
-    let guard = Guard::open(&config.auth)?;
-    let tls = Tls::open(&config.http.tls, &["h2", "http/1.1"])?;
+    let guard = Guard::open(&files, &config.auth)?;
+    let tls = Tls::open(&files, &config.http.tls, &["h2", "http/1.1"])?;
     let listener = bind(config.http.listen, "http.listen").await?;
-    let listener = Listener::new(listener, DOOR, config.http.limits.connections_max, tls.clone());
+    let listener = Listener::new(listener, DOOR, config.http.limits.connections_max, tls);
     let otlp_grpc = config.otlp_grpc;
-    let grpc_tls = Tls::open(&otlp_grpc.tls, &["h2"])?;
+    let grpc_tls = Tls::open(&files, &otlp_grpc.tls, &["h2"])?;
     let grpc_listener = bind(otlp_grpc.listen, "otlp_grpc.listen").await?;
     let connections_max = otlp_grpc.limits.connections_max;
-    let grpc_listener = Listener::new(grpc_listener, grpc::DOOR, connections_max, grpc_tls.clone());
+    let grpc_listener = Listener::new(grpc_listener, grpc::DOOR, connections_max, grpc_tls);
     let door = Door::new(guard.clone(), Admission::new(&config.http.limits, DOOR, DOOR));
     let gateway = Arc::new(Gateway { engines: Arc::clone(&engines), http: config.http, door });
     let ready = readiness.subscribe();
     let over_grpc =
-        grpc::serve(Arc::clone(&gateway), otlp_grpc, grpc_listener, guard.clone(), ready, shutdown.clone());
+        grpc::serve(Arc::clone(&gateway), otlp_grpc, grpc_listener, guard, ready, shutdown.clone());
     let over_http = serve_http(listener, router(gateway), shutdown.draining());
     tokio::select! {
         // Each ends when it has finished what was in flight.
         ((), served) = async { tokio::join!(over_http, over_grpc) } => served.context("failed to serve gRPC"),
         // The engines are watched for as long as requests may need them.
         never = engines.watch() => match never {},
-        never = guard.follow() => match never {},
-        never = follow(tls) => match never {},
-        never = follow(grpc_tls) => match never {},
-    }
-}
-
-/// Uses renewed certificates, if there are any.
-async fn follow(tls: Option<Tls>) -> Infallible {
-    match tls {
-        Some(tls) => tls.follow().await,
-        None => pending().await,
     }
 }
 

@@ -67,6 +67,7 @@
 mod admin;
 mod arguments;
 mod config;
+mod files;
 mod log;
 mod metric;
 mod port;
@@ -74,16 +75,15 @@ mod process;
 mod readiness;
 mod shutdown;
 mod signal;
-mod watched;
 
 pub use arguments::Arguments;
 pub use config::{
     AdminConfig, Config, ConfigError, Effective, Loaded, LogConfig, LogFormat, ShutdownConfig, Sources,
     Violation, deserialize_address, load, mask_password,
 };
+pub use files::{FileError, Files, Watched};
 pub use metric::{Kind, Metric};
 pub use port::{BindError, Connection, Listener, Tls, TlsConfig, TlsKeys, bind, serve_http};
 pub use process::{App, Process, run};
 pub use readiness::{Check, Readiness};
 pub use shutdown::Shutdown;
-pub use watched::{FileError, Watched};

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::{
-    Arguments, Config, Loaded, Metric, Readiness, Shutdown, ShutdownConfig, Sources, admin, load, log,
+    Arguments, Config, Files, Loaded, Metric, Readiness, Shutdown, ShutdownConfig, Sources, admin, load, log,
     metric, serve_http,
     signal::{OsSignals, Signals},
 };
@@ -48,6 +48,8 @@ pub struct Process<C> {
     pub readiness: Readiness,
     /// Tells the service when to end.
     pub shutdown: Shutdown,
+    /// Follows files for as long as the service runs.
+    pub files: Files,
 }
 
 /// Runs a service from boot to exit and returns the exit code of the process.
@@ -133,10 +135,11 @@ where
 {
     let readiness = Readiness::new();
     let shutdown = Shutdown::default();
+    let files = Files::default();
     let limits = config.shutdown().clone();
     let admin = admin::listen(config.admin()).await?;
     let router = admin::router(readiness.clone(), metrics.clone());
-    // Both end with the set, that is with this function.
+    // All end with the set, that is with this function.
     let mut background = JoinSet::new();
     background.spawn(serve_http(admin, router, pending()));
     background.spawn(async move {
@@ -145,7 +148,9 @@ where
             metrics.run_upkeep();
         }
     });
-    let process = Process { config, readiness: readiness.clone(), shutdown: shutdown.clone() };
+    let followed = files.clone();
+    background.spawn(async move { match followed.follow().await {} });
+    let process = Process { config, readiness: readiness.clone(), shutdown: shutdown.clone(), files };
     let running = Box::pin(service(process));
     drain_at_signal(running, &limits, &readiness, &shutdown, signals).await
 }

@@ -7,7 +7,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
-use service_lifecycle::{Listener, Tls, TlsConfig};
+use service_lifecycle::{Files, Listener, Tls, TlsConfig};
 use testbed::certificates::{Authority, Certificate, write};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -112,7 +112,7 @@ async fn with_tls_plain_bytes_and_unknown_signers_do_not_get_in() {
         key: write(directory.path(), "door.key", &key).unwrap(),
         client_ca: String::new(),
     };
-    let address = door(10, Tls::open(&config, &["h2"]).unwrap()).await;
+    let address = door(10, Tls::open(&Files::default(), &config, &["h2"]).unwrap()).await;
     enter(address, &client(&signer, None)).await.unwrap();
     assert!(says_back(&mut TcpStream::connect(address).await.unwrap()).await.is_err());
     assert!(enter(address, &client(&Authority::new().unwrap(), None)).await.is_err());
@@ -128,7 +128,7 @@ async fn with_mutual_tls_only_clients_with_a_signed_certificate_get_in() {
         key: write(directory.path(), "door.key", &key).unwrap(),
         client_ca: write(directory.path(), "clients.pem", &of_clients.pem()).unwrap(),
     };
-    let address = door(10, Tls::open(&config, &["h2"]).unwrap()).await;
+    let address = door(10, Tls::open(&Files::default(), &config, &["h2"]).unwrap()).await;
     enter(address, &client(&signer, Some(of_clients.sign().unwrap()))).await.unwrap();
     assert!(enter(address, &client(&signer, None)).await.is_err());
     assert!(enter(address, &client(&signer, Some(signer.sign().unwrap()))).await.is_err());
@@ -147,9 +147,9 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
     };
     let (chain, key) = write_from(&before);
     let config = TlsConfig { certificate: chain, key, client_ca: String::new() };
-    let tls = Tls::open(&config, &[]).unwrap().unwrap();
-    tokio::spawn(tls.clone().follow());
-    let address = door(10, Some(tls)).await;
+    let files = Files::default();
+    let address = door(10, Tls::open(&files, &config, &[]).unwrap()).await;
+    tokio::spawn(files.follow());
     enter(address, &client(&before, None)).await.unwrap();
     write_from(&after);
     let renewed = async {
@@ -177,7 +177,7 @@ fn a_file_that_cannot_be_used_is_named_with_what_is_expected() {
     ] {
         let config =
             TlsConfig { certificate: certificate.to_owned(), key: key.to_owned(), ..TlsConfig::default() };
-        let error = Tls::open(&config, &[]).err().unwrap().to_string();
+        let error = Tls::open(&Files::default(), &config, &[]).err().unwrap().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }

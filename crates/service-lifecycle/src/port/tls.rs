@@ -1,6 +1,6 @@
 //! TLS of a port: its certificate, and whose certificates it asks clients for.
 
-use std::{convert::Infallible, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     RootCertStore, ServerConfig,
@@ -10,7 +10,7 @@ use rustls::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{FileError, Violation, Watched};
+use crate::{FileError, Files, Violation, Watched};
 
 /// A section `tls` of a port. All empty: no TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,33 +53,28 @@ impl TlsConfig {
     }
 }
 
-/// TLS as it is done now: follows its files.
+/// TLS as it is done now, with the files as they are now.
 #[derive(Clone)]
 pub struct Tls {
     config: Watched<ServerConfig>,
 }
 
 impl Tls {
-    /// Reads the files; `None` when there is to be no TLS. `protocols` are the names of ALPN in the
-    /// order of preference.
+    /// Reads the certificate, and follows it; `None` when there is to be no TLS. `protocols` are the
+    /// names of ALPN in the order of preference.
     ///
     /// # Errors
     /// The file that cannot be used, and why.
-    pub fn open(config: &TlsConfig, protocols: &[&str]) -> Result<Option<Self>, FileError> {
+    pub fn open(files: &Files, config: &TlsConfig, protocols: &[&str]) -> Result<Option<Self>, FileError> {
         if config.certificate.is_empty() {
             return Ok(None);
         }
         let protocols: Vec<Vec<u8>> = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let files = [&config.certificate, &config.key, &config.client_ca];
-        let files = files.into_iter().filter(|file| !file.is_empty()).map(Into::into).collect();
+        let names = [&config.certificate, &config.key, &config.client_ca];
+        let names = names.into_iter().filter(|name| !name.is_empty()).map(Into::into).collect();
         let config = config.clone();
         let read = move |contents: &[Vec<u8>]| server(&config, contents, &protocols);
-        Ok(Some(Self { config: Watched::open(files, read)? }))
-    }
-
-    /// Uses renewed files, for ever.
-    pub async fn follow(self) -> Infallible {
-        self.config.follow().await
+        Ok(Some(Self { config: files.open(names, read)? }))
     }
 
     pub(super) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
