@@ -172,7 +172,7 @@ impl Default for GatewayConfig {
             otlp_grpc: OtlpGrpcConfig::default(),
             engines: EnginesConfig::default(),
             auth: AuthConfig::default(),
-            admin: AdminConfig { listen: SocketAddr::from(([127, 0, 0, 1], 9465)) },
+            admin: AdminConfig { listen: SocketAddr::from(([127, 0, 0, 1], 9465)), ..AdminConfig::default() },
             log: LogConfig::default(),
             shutdown: ShutdownConfig::default(),
         }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use testbed::{
     EngineOptions, EngineProcess, GatewayOptions, GatewayProcess,
     certificates::{Authority, write},
+    eventually,
 };
 use tokio::{
     io::AsyncWriteExt,
@@ -137,6 +138,50 @@ async fn tenants_stay_apart_from_client_to_engine_with_tls_all_the_way() {
     assert_eq!(ask(&client, &url, &path, &[BANK]).await.0, StatusCode::OK);
     assert_eq!(ask(&client, &url, "/api/v1/stats", &[SHOP]).await.0, StatusCode::FORBIDDEN);
     assert!(plain().get(format!("http://{}/", gateway.http())).send().await.is_err(), "plain text");
+}
+
+/// The engine has no client for HTTP in its tests, so its port is tried here too.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_mutual_tls_the_admin_ports_answer_clients_with_a_certificate_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new().unwrap();
+    let (certificate, key) = certificate(directory.path(), "admin", &authority);
+    let ca = write(directory.path(), "ca.pem", &authority.pem()).unwrap();
+    let settings = owned(&[
+        ("admin.tls.certificate", &certificate),
+        ("admin.tls.key", &key),
+        ("admin.tls.client_ca", &ca),
+    ]);
+    let options = EngineOptions { settings: settings.clone(), ..EngineOptions::default() };
+    let engine = EngineProcess::spawn(&options).unwrap();
+    let engines = vec![engine.url()];
+    let gateway =
+        GatewayProcess::spawn(&GatewayOptions { engines, settings, ..GatewayOptions::default() }).unwrap();
+
+    let trusting = || {
+        let trusted = reqwest::Certificate::from_pem(authority.pem().as_bytes()).unwrap();
+        Client::builder().no_proxy().add_root_certificate(trusted)
+    };
+    let own = authority.sign().unwrap();
+    let own = reqwest::Identity::from_pem(format!("{}{}", own.pem, own.key).as_bytes()).unwrap();
+    let known = trusting().identity(own).build().unwrap();
+    let unknown = trusting().build().unwrap();
+    for (process, admin) in [(engine.process(), engine.admin()), (gateway.process(), gateway.admin())] {
+        let name = process.name();
+        eventually(&format!("{name} is ready"), Duration::from_secs(30), async || {
+            let answer = known.get(format!("https://{admin}/readyz")).send().await;
+            answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+        })
+        .await
+        .unwrap();
+        let metrics = known.get(format!("https://{admin}/metrics")).send().await.unwrap();
+        assert!(metrics.text().await.unwrap().contains("door_connections{door=\"admin\"}"));
+        assert!(
+            unknown.get(format!("https://{admin}/livez")).send().await.is_err(),
+            "{name}: no certificate"
+        );
+        assert!(plain().get(format!("http://{admin}/livez")).send().await.is_err(), "{name}: plain text");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use axum::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::{AdminConfig, BindError, Listener, Readiness, bind};
+use crate::{AdminConfig, Files, Listener, Readiness, Tls, bind};
 
 /// What the admin port is called in metrics.
 const DOOR: &str = "admin";
@@ -22,10 +22,11 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Listens on the admin port.
 ///
 /// # Errors
-/// When the address cannot be used.
-pub(crate) async fn listen(config: &AdminConfig) -> Result<Listener, BindError> {
+/// When the certificate or the address cannot be used.
+pub(crate) async fn listen(files: &Files, config: &AdminConfig) -> anyhow::Result<Listener> {
+    let tls = Tls::open(files, &config.tls, &["h2", "http/1.1"])?;
     let listener = bind(config.listen, "admin.listen").await?;
-    Ok(Listener::new(listener, DOOR, CONNECTIONS_MAX, None))
+    Ok(Listener::new(listener, DOOR, CONNECTIONS_MAX, tls))
 }
 
 #[derive(Clone)]
@@ -139,8 +140,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_says_nothing_is_left() {
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let listener = super::listen(&AdminConfig { listen }).await.unwrap();
+        let config = AdminConfig { listen: "127.0.0.1:0".parse().unwrap(), ..AdminConfig::default() };
+        let listener = listen(&Files::default(), &config).await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve_http(listener, admin().1, pending()));
         for said in ["", "GET /readyz HTTP/1.1\r\nhost: "] {

@@ -137,7 +137,7 @@ where
     let shutdown = Shutdown::default();
     let files = Files::default();
     let limits = config.shutdown().clone();
-    let admin = admin::listen(config.admin()).await?;
+    let admin = admin::listen(&files, config.admin()).await?;
     let router = admin::router(readiness.clone(), metrics.clone());
     // All end with the set, that is with this function.
     let mut background = JoinSet::new();

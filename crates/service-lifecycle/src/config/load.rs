@@ -57,7 +57,8 @@ pub fn load<C: Config>(sources: &Sources) -> Result<Loaded<C>, ConfigError> {
         }
     };
     if problems.is_empty() {
-        let violations = config.log().violations().into_iter().chain(config.violations());
+        let own = config.log().violations().into_iter().chain(config.admin().violations());
+        let violations = own.chain(config.violations());
         problems.extend(violations.map(|violation| broken::<C>(&figment, &violation)));
     }
     match problems.is_empty() {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
 use super::Violation;
+use crate::{TlsConfig, TlsKeys};
 
 /// `[admin]`: the port for health checks and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,11 +18,23 @@ pub struct AdminConfig {
     /// process that usually runs beside another one has its own default.
     #[serde(deserialize_with = "deserialize_address")]
     pub listen: SocketAddr,
+    /// Its certificate. Default none: plain text.
+    pub tls: TlsConfig,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)), tls: TlsConfig::default() }
+    }
+}
+
+impl AdminConfig {
+    pub(super) fn violations(&self) -> Vec<Violation> {
+        self.tls.violations(TlsKeys {
+            certificate: "admin.tls.certificate",
+            key: "admin.tls.key",
+            client_ca: "admin.tls.client_ca",
+        })
     }
 }
 

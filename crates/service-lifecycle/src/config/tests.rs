@@ -217,6 +217,10 @@ fn an_error_gives_key_value_source_and_what_is_allowed() {
             r#"admin.listen = "localhost" (flag --set): expected IP:PORT, such as 127.0.0.1:4317, 0.0.0.0:4317 or [::]:4317"#.to_owned(),
         ),
         (
+            case().set("admin.tls.key=own.key"),
+            r#"admin.tls.certificate = "" (default), admin.tls.key = "own.key" (flag --set): expected both for TLS, or neither"#.to_owned(),
+        ),
+        (
             case().file("correlation = 3"),
             "correlation = 3 (file engine.toml): expected a section, written as [correlation]".to_owned(),
         ),

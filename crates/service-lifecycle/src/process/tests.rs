@@ -175,6 +175,17 @@ async fn an_admin_port_in_use_fails_the_start_and_names_the_key() {
     assert!(error.contains("admin.listen") && error.contains("in use"), "{error}");
 }
 
+#[tokio::test]
+async fn an_admin_certificate_that_cannot_be_used_fails_the_start_and_is_named() {
+    let mut settings = Settings::default();
+    settings.admin.tls.certificate = "/nowhere/admin.pem".to_owned();
+    settings.admin.tls.key = "/nowhere/admin.key".to_owned();
+    let (_sender, signals) = mpsc::channel(1);
+    let error = supervise(settings, metric::recorder().handle(), signals, |_| async { Ok(()) });
+    let error = error.await.unwrap_err().to_string();
+    assert_eq!(error, "failed to use /nowhere/admin.pem: there is no such file");
+}
+
 async fn readyz(address: std::net::SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
