@@ -145,6 +145,10 @@ impl Admission {
     pub(crate) fn door(&self) -> &'static str {
         self.shared.door
     }
+
+    pub(crate) fn section(&self) -> &'static str {
+        self.shared.section
+    }
 }
 
 /// A request that was taken on, until it is dropped.

@@ -30,6 +30,11 @@ impl Door {
         })?;
         Ok(Entered { caller, admitted: Arc::new(self.admission.enter()?) })
     }
+
+    /// The section of the configuration that holds the limits of the door.
+    pub(crate) fn section(&self) -> &'static str {
+        self.admission.section()
+    }
 }
 
 /// A request that was taken on, until it is dropped.

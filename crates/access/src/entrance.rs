@@ -18,7 +18,7 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// Puts an [`Entrance`] before a service.
 #[derive(Clone)]
-pub struct EntranceLayer(pub Door);
+pub(crate) struct EntranceLayer(pub(crate) Door);
 
 impl<S> Layer<S> for EntranceLayer {
     type Service = Entrance<S>;
@@ -30,7 +30,7 @@ impl<S> Layer<S> for EntranceLayer {
 
 /// Answers what the door does not let in before anything of it is read.
 #[derive(Clone)]
-pub struct Entrance<S> {
+pub(crate) struct Entrance<S> {
     door: Door,
     service: S,
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
 /// All connections of a port, for a gRPC server.
-pub fn incoming(listener: Listener) -> impl Stream<Item = io::Result<Incoming>> {
+pub(crate) fn incoming(listener: Listener) -> impl Stream<Item = io::Result<Incoming>> {
     stream::unfold(listener, |mut listener| async {
         let connection = listener.accept().await;
         Some((Ok(Incoming(connection)), listener))
@@ -20,8 +20,7 @@ pub fn incoming(listener: Listener) -> impl Stream<Item = io::Result<Incoming>> 
 }
 
 /// A connection of which tonic tells its services nothing: a [`Guard`](crate::Guard) says whose requests come.
-#[derive(Debug)]
-pub struct Incoming(Connection);
+pub(crate) struct Incoming(Connection);
 
 impl Incoming {
     fn connection(self: Pin<&mut Self>) -> Pin<&mut Connection> {

@@ -3,6 +3,7 @@
 //!
 //! A [`Door`] is a port that clients send to. It asks its [`Guard`] in whose name a request comes, and
 //! its [`Admission`] whether there is room for it. Credentials are read again when their file changes.
+//! A [`GrpcServer`] asks the door by itself.
 
 #![warn(missing_docs)]
 
@@ -11,6 +12,7 @@ mod counted;
 mod credentials;
 mod door;
 mod entrance;
+mod grpc;
 mod guard;
 mod incoming;
 mod metric;
@@ -19,8 +21,6 @@ mod oversize;
 pub use admission::{Admission, LimitsConfig, LimitsKeys};
 pub use counted::Counted;
 pub use door::{Door, Entered};
-pub use entrance::{Entrance, EntranceLayer};
+pub use grpc::GrpcServer;
 pub use guard::{AuthConfig, Caller, FORWARDED_TENANT, Guard};
-pub use incoming::{Incoming, incoming};
 pub use metric::METRICS;
-pub use oversize::{Oversize, OversizeLayer};

@@ -24,14 +24,14 @@ const ADVICE: &[u8] = b"batches";
 
 /// Puts [`Oversize`] around a service.
 #[derive(Debug, Clone, Copy)]
-pub struct OversizeLayer {
+pub(crate) struct OversizeLayer {
     /// The section of the configuration that holds the `max_message_bytes` of the door, for errors.
-    pub section: &'static str,
+    pub(crate) section: &'static str,
 }
 
 /// Rewrites OUT_OF_RANGE, which only tonic itself answers here, to RESOURCE_EXHAUSTED, and names the limit.
 #[derive(Debug, Clone)]
-pub struct Oversize<S> {
+pub(crate) struct Oversize<S> {
     service: S,
     section: &'static str,
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use access::{Admission, Door, EntranceLayer, Guard, OversizeLayer, incoming};
+use access::{Admission, Door, GrpcServer, Guard};
 use anyhow::Context as _;
 use otlp_proto::{
     FILE_DESCRIPTOR_SET,
@@ -11,14 +11,12 @@ use otlp_proto::{
 };
 use service_lifecycle::{Listener, Process, Tls, bind};
 use state_core::{Backend, StateManager};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 use tonic::{
     codec::CompressionEncoding::{Gzip, Zstd},
     server::NamedService,
     service::{Routes, RoutesBuilder},
-    transport::Server,
 };
-use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
@@ -32,15 +30,6 @@ use crate::{
 
 /// What the gRPC port is called in metrics, and its section in the configuration.
 const DOOR: &str = "grpc";
-/// A client that went away without a word is noticed by then.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// Window of a stream: a request of a thousand spans goes out without waiting.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// Window of a connection, over all its streams.
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-
-/// A request of a thousand spans comes in a few frames instead of dozens.
-const FRAME_BYTES_MAX: u32 = 256 << 10;
 
 type Traces = TraceServiceServer<Receiver>;
 type Logs = LogsServiceServer<Receiver>;
@@ -60,30 +49,22 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let tls = Tls::open(&files, &config.grpc.tls, &["h2"])?;
     let guard = Guard::open(&files, &config.auth)?;
     let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls);
-    let (reporter, health) = tonic_health::server::health_reporter();
     let receiver = Receiver::new(Arc::clone(&store), config.correlation.keys.clone());
-    let mut routes = routes(&config.grpc, receiver, Query::new(Arc::clone(&store)))?;
-    routes.add_service(health);
+    let server = GrpcServer {
+        door: Door::new(guard, Admission::new(&config.grpc.limits, DOOR, DOOR)),
+        routes: routes(&config.grpc, receiver, Query::new(Arc::clone(&store)))?,
+        names: &[Traces::NAME, Logs::NAME, Correlations::NAME],
+        timeout: Some(Duration::from_millis(config.grpc.timeout_ms)),
+    };
 
-    // All of these end with the set, that is with this function.
+    // Ends with the set, that is with this function.
     let mut background = JoinSet::new();
-    background.spawn(report_health(reporter, readiness.subscribe()));
     background.spawn(maintain::expire(Arc::clone(&store)));
     background.spawn(Closer::new(Arc::clone(&store), config.rules()).run());
     let mut watch_store = Box::pin(maintain::watch_store(Arc::clone(&store), check));
-
-    let server = Server::builder()
-        .timeout(Duration::from_millis(config.grpc.timeout_ms))
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .layer(EntranceLayer(Door::new(guard, Admission::new(&config.grpc.limits, DOOR, DOOR))))
-        .layer(OversizeLayer { section: DOOR })
-        .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(incoming(listener), shutdown.draining());
+    let serving = server.serve(listener, readiness.subscribe(), shutdown.draining());
     tokio::select! {
-        served = server => served.context("the gRPC server failed")?,
+        served = serving => served.context("the gRPC server failed")?,
         failed = &mut watch_store => return failed,
     }
 
@@ -139,18 +120,4 @@ fn routes(config: &GrpcConfig, receiver: Receiver, query: Query) -> anyhow::Resu
         routes.add_service(describe().build_v1alpha().context("failed to describe the services")?);
     }
     Ok(routes)
-}
-
-/// Says over gRPC what the readiness checks say: of the server as a whole and of each service.
-async fn report_health(reporter: HealthReporter, mut ready: watch::Receiver<bool>) {
-    loop {
-        let status =
-            if *ready.borrow_and_update() { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for service in ["", Traces::NAME, Logs::NAME, Correlations::NAME] {
-            reporter.set_service_status(service, status).await;
-        }
-        if ready.changed().await.is_err() {
-            return;
-        }
-    }
 }

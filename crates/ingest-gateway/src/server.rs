@@ -51,9 +51,8 @@ pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
     let grpc_listener = Listener::new(grpc_listener, grpc::DOOR, connections_max, grpc_tls);
     let door = Door::new(guard.clone(), Admission::new(&config.http.limits, DOOR, DOOR));
     let gateway = Arc::new(Gateway { engines: Arc::clone(&engines), http: config.http, door });
-    let ready = readiness.subscribe();
-    let over_grpc =
-        grpc::serve(Arc::clone(&gateway), otlp_grpc, grpc_listener, guard, ready, shutdown.clone());
+    let grpc = grpc::server(Arc::clone(&gateway), &otlp_grpc, guard);
+    let over_grpc = grpc.serve(grpc_listener, readiness.subscribe(), shutdown.draining());
     let over_http = serve_http(listener, router(gateway), shutdown.draining());
     tokio::select! {
         // Each ends when it has finished what was in flight.
