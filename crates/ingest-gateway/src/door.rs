@@ -5,23 +5,39 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{EXPECT, WWW_AUTHENTICATE},
+    },
     middleware::Next,
     response::Response,
 };
 use tonic::Status;
 
-use crate::{query, receive, server::Gateway};
+use crate::{query, receive, rest::Rest, server::Gateway};
 
 /// Lets a request in, or answers 400, 401, 403 or 503 in the form of the API that it is for.
+///
+/// What is left of a request by then is read and thrown away, up to the size of the largest one.
 pub(crate) async fn enter(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
-    let entered = match gateway.door.enter(request.headers()) {
-        Ok(entered) => entered,
-        Err(status) => return refuse(&request, status),
+    let deadline = gateway.deadline();
+    // A client that waits for "100 Continue" is not sending.
+    let is_sending = !request.headers().contains_key(EXPECT);
+    let (head, body) = request.into_parts();
+    let rest = Rest::of(body);
+    let request = Request::from_parts(head, Body::new(rest.clone()));
+    let response = match gateway.door.enter(request.headers()) {
+        Err(status) => refuse(&request, status),
+        Ok(entered) => {
+            let response = next.run(entered.count(request).map(Body::new)).await;
+            // In flight until it is decided, and not only until it is read. The rest takes no room.
+            drop(entered);
+            response
+        }
     };
-    let response = next.run(entered.count(request).map(Body::new)).await;
-    // In flight until it is answered, and not only until it is read.
-    drop(entered);
+    if is_sending {
+        rest.drain(gateway.http.max_body_bytes, deadline).await;
+    }
     response
 }
 

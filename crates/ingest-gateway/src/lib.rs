@@ -14,6 +14,7 @@ mod grpc;
 mod metrics;
 mod query;
 mod receive;
+mod rest;
 mod server;
 mod status;
 

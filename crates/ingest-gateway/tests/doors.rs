@@ -12,7 +12,7 @@ use testbed::{
     eventually,
 };
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{sleep, timeout},
 };
@@ -219,14 +219,21 @@ async fn an_engine_without_tenants_does_not_mix_them() {
     assert!(text.contains("auth.tenant_header"), "{text}");
 }
 
-/// Begins a request of so many bytes that does not end, and sends some of them.
-async fn hold(gateway: &GatewayProcess, sent: usize) -> TcpStream {
+/// Begins a request of so many bytes, and sends some of them.
+async fn begin(gateway: &GatewayProcess, path: &str, bytes: usize, sent: usize) -> TcpStream {
     let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
-    let head = "POST /v1/traces HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/x-protobuf\r\n\
-        content-length: 950\r\n\r\n";
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/x-protobuf\r\n\
+         content-length: {bytes}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![0; sent]).await.unwrap();
     stream
+}
+
+/// Begins a request that does not end, and sends so many bytes of it.
+async fn hold(gateway: &GatewayProcess, sent: usize) -> TcpStream {
+    begin(gateway, "/v1/traces", sent + 50, sent).await
 }
 
 /// Waits until a line is among the metrics.
@@ -264,5 +271,43 @@ async fn what_there_is_no_room_for_is_to_be_sent_again() {
         drop(held);
         gauge(&gateway, &format!("{name} 0")).await;
         assert_eq!(send(&plain(), &gateway.url(), &[]).await.status(), StatusCode::OK);
+    }
+}
+
+/// Sends all of a request before it looks for the answer; reads the head of that.
+async fn send_all(gateway: &GatewayProcess, path: &str, bytes: usize) -> String {
+    let mut stream = begin(gateway, path, bytes, bytes).await;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_still_sending_gets_its_answer_whatever_it_is() {
+    // More than a connection takes in without anybody reading.
+    const LARGE: usize = 24 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&[]).await;
+    let large = LARGE.to_string();
+    let file = credentials(&directory, "clients.toml", CLIENTS);
+    let limits = |key| [("http.max_body_bytes", large.as_str()), (key, large.as_str())];
+    let narrow = gateway(engine.url(), &limits("http.limits.bytes_in_flight_max")).await;
+    let busy = gateway(engine.url(), &[("http.limits.requests_in_flight_max", "1")]).await;
+    let guarded = gateway(engine.url(), &[("auth.credentials", &file)]).await;
+    let _held = (hold(&narrow, LARGE / 2).await, hold(&busy, 1).await);
+    gauge(&narrow, &format!("door_in_flight_bytes{{door=\"http\"}} {}", LARGE / 2)).await;
+    gauge(&busy, "door_requests_in_flight{door=\"http\"} 1").await;
+    for (gateway, path, bytes, status) in [
+        (&narrow, "/v1/traces", LARGE, "503 "),
+        (&narrow, "/v1/traces", LARGE + 1, "413 "),
+        (&narrow, "/v1/metrics", LARGE, "404 "),
+        (&narrow, "/api/v1/stats", LARGE, "405 "),
+        (&busy, "/v1/traces", LARGE, "503 "),
+        (&guarded, "/v1/traces", LARGE, "401 "),
+    ] {
+        let answer = send_all(gateway, path, bytes).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path} {bytes}: {answer}");
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     extract::Request,
     http::{
         HeaderMap,
-        header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT},
+        header::{CONTENT_ENCODING, CONTENT_LENGTH},
     },
 };
 use bytes::Bytes;
@@ -42,34 +42,18 @@ pub(super) async fn read(request: Request, limit: usize, deadline: Instant) -> R
 
 async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > limit) {
+        return Err(Refusal::too_large(limit));
+    }
     let mut chunks = body.into_data_stream();
     let mut collected = Chunks::default();
-    if announced.is_none_or(|length: usize| length <= limit) {
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(broken_off)?;
-            if collected.length + chunk.len() > limit {
-                collected.is_too_large = true;
-                break;
-            }
-            collected.push(chunk);
-        }
-        if !collected.is_too_large {
-            return Ok(collected.join());
-        }
-        drop(collected);
-    }
-    // A client that still sends would see a reset connection instead of the answer, so some of the
-    // rest is read and thrown away. One that waits for "100 Continue" is not sending.
-    if !headers.contains_key(EXPECT) {
-        let mut left = limit;
-        while let Some(Ok(chunk)) = chunks.next().await {
-            let Some(rest) = left.checked_sub(chunk.len()) else {
-                break;
-            };
-            left = rest;
+    while let Some(chunk) = chunks.next().await {
+        collected.push(chunk.map_err(broken_off)?);
+        if collected.length > limit {
+            return Err(Refusal::too_large(limit));
         }
     }
-    Err(Refusal::too_large(limit))
+    Ok(collected.join())
 }
 
 fn broken_off(error: axum::Error) -> Refusal {
@@ -86,7 +70,6 @@ fn broken_off(error: axum::Error) -> Refusal {
 struct Chunks {
     chunks: Vec<Bytes>,
     length: usize,
-    is_too_large: bool,
 }
 
 impl Chunks {
