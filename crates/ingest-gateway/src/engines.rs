@@ -23,7 +23,7 @@ use access::Caller;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use futures::future::join_all;
-use service_lifecycle::Check;
+use service_lifecycle::{Check, Files};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, transport::Channel};
 use tower::retry::budget::{Budget, TpsBudget};
@@ -72,10 +72,10 @@ impl Engines {
     ///
     /// # Errors
     /// A file that cannot be used: of TLS, or of pools.
-    pub(crate) fn new(config: EnginesConfig, check: Check) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: EnginesConfig, check: Check, files: &Files) -> anyhow::Result<Self> {
         let signature = Signature::new(&config.token)?;
         let encryption = Encryption::open(&config)?;
-        let pools = Pools::open(&config, encryption.is_possible()).context("engines.pools")?;
+        let pools = Pools::open(&config, encryption.is_possible(), files).context("engines.pools")?;
         metrics::begin_at_zero();
         let budget =
             TpsBudget::new(BUDGET_TIME, config.retries_per_second, f32::from(config.retry_percent) / 100.0);

@@ -39,7 +39,7 @@ impl Gateway {
 /// When the address is not free.
 pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
     let Process { config, readiness, shutdown, files } = process;
-    let engines = Arc::new(Engines::new(config.engines, readiness.check("engines"))?);
+    let engines = Arc::new(Engines::new(config.engines, readiness.check("engines"), &files)?);
     let guard = Guard::open(&files, &config.auth)?;
     let tls = Tls::open(&files, &config.http.tls, &["h2", "http/1.1"])?;
     let listener = bind(config.http.listen, "http.listen").await?;

@@ -3,14 +3,12 @@
 
 use std::{
     collections::HashSet,
-    convert::Infallible,
-    future::pending,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use serde::Deserialize;
-use service_lifecycle::{FileError, Watched};
+use service_lifecycle::{FileError, Files, Watched};
 
 use crate::{EngineUrl, EnginesConfig};
 
@@ -40,7 +38,6 @@ struct File {
 }
 
 /// The pools as they are configured now.
-#[derive(Clone)]
 pub(super) enum Pools {
     Fixed(Arc<Vec<PoolConfig>>),
     Followed(Watched<Vec<PoolConfig>>),
@@ -51,7 +48,7 @@ impl Pools {
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub(super) fn open(config: &EnginesConfig, can_encrypt: bool) -> Result<Self, FileError> {
+    pub(super) fn open(config: &EnginesConfig, can_encrypt: bool, files: &Files) -> Result<Self, FileError> {
         if config.pools.is_empty() {
             let pool = PoolConfig { name: DEFAULT.into(), weight: 1, urls: config.urls.clone() };
             return Ok(Self::Fixed(Arc::new(vec![pool])));
@@ -59,21 +56,13 @@ impl Pools {
         let file = PathBuf::from(&config.pools);
         let parsed = file.clone();
         let read = move |contents: &[Vec<u8>]| parse(&parsed, &contents[0], can_encrypt);
-        Ok(Self::Followed(Watched::open(vec![file], read)?))
+        Ok(Self::Followed(files.open(vec![file], read)?))
     }
 
     pub(super) fn current(&self) -> Arc<Vec<PoolConfig>> {
         match self {
             Self::Fixed(pools) => Arc::clone(pools),
             Self::Followed(pools) => pools.current(),
-        }
-    }
-
-    /// Uses a changed file, for ever.
-    pub(super) async fn follow(self) -> Infallible {
-        match self {
-            Self::Fixed(_) => pending().await,
-            Self::Followed(pools) => pools.follow().await,
         }
     }
 }

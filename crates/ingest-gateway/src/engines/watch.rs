@@ -23,14 +23,6 @@ type Member = (Arc<str>, SocketAddr);
 impl Engines {
     /// Follows pools, DNS and the health of every engine, for ever. The probes end when it is dropped.
     pub(crate) async fn watch(self: Arc<Self>) -> Infallible {
-        let follow_engines = Arc::clone(&self).follow_engines();
-        tokio::select! {
-            never = self.pools.clone().follow() => never,
-            never = follow_engines => never,
-        }
-    }
-
-    async fn follow_engines(self: Arc<Self>) -> Infallible {
         let mut discovery = Discovery::default();
         let mut running = HashMap::<Member, (Arc<Engine>, AbortHandle)>::new();
         let mut probes = JoinSet::new();
