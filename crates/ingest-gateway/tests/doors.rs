@@ -1,7 +1,7 @@
 //! The way in through the gateway: credentials, tenants, TLS on both sides, and room for requests.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail them by panicking too")]
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
@@ -14,7 +14,6 @@ use testbed::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{sleep, timeout},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -84,20 +83,13 @@ fn credentials(directory: &TempDir, name: &str, text: &str) -> String {
     write(directory.path(), name, text).unwrap()
 }
 
-/// Files of a certificate and of its key.
-fn certificate(directory: &Path, name: &str, authority: &Authority) -> (String, String) {
-    let signed = authority.sign().unwrap();
-    let write = |suffix: &str, text: &str| write(directory, &format!("{name}.{suffix}"), text).unwrap();
-    (write("pem", &signed.pem), write("key", &signed.key))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_stay_apart_from_client_to_engine_with_tls_all_the_way() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new().unwrap();
     let ca = write(directory.path(), "ca.pem", &authority.pem()).unwrap();
-    let (of_engine, engine_key) = certificate(directory.path(), "engine", &authority);
-    let (of_gateway, gateway_key) = certificate(directory.path(), "gateway", &authority);
+    let (of_engine, engine_key) = authority.sign().unwrap().write(directory.path(), "engine").unwrap();
+    let (of_gateway, gateway_key) = authority.sign().unwrap().write(directory.path(), "gateway").unwrap();
     let engine = engine(&[
         ("grpc.tls.certificate", &of_engine),
         ("grpc.tls.key", &engine_key),
@@ -145,7 +137,7 @@ async fn tenants_stay_apart_from_client_to_engine_with_tls_all_the_way() {
 async fn with_mutual_tls_the_admin_ports_answer_clients_with_a_certificate_only() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new().unwrap();
-    let (certificate, key) = certificate(directory.path(), "admin", &authority);
+    let (certificate, key) = authority.sign().unwrap().write(directory.path(), "admin").unwrap();
     let ca = write(directory.path(), "ca.pem", &authority.pem()).unwrap();
     let settings = owned(&[
         ("admin.tls.certificate", &certificate),
@@ -236,16 +228,6 @@ async fn hold(gateway: &GatewayProcess, sent: usize) -> TcpStream {
     begin(gateway, "/v1/traces", sent + 50, sent).await
 }
 
-/// Waits until a line is among the metrics.
-async fn gauge(gateway: &GatewayProcess, line: &str) {
-    let reached = async {
-        while !gateway.admin_get("/metrics").await.unwrap().1.lines().any(|other| other == line) {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(30), reached).await.unwrap_or_else(|_| panic!("{line}"));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_there_is_no_room_for_is_to_be_sent_again() {
     let engine = engine(&[]).await;
@@ -261,7 +243,7 @@ async fn what_there_is_no_room_for_is_to_be_sent_again() {
         let held = hold(&gateway, 900).await;
         let (name, full) =
             (format!("door_{gauge_when_full}{{door=\"http\"}}"), gauge_when_full.contains("bytes"));
-        gauge(&gateway, &format!("{name} {}", if full { 900 } else { 1 })).await;
+        gateway.wait_metric(&format!("{name} {}", if full { 900 } else { 1 })).await.unwrap();
         let refused = send(&plain(), &gateway.url(), &[]).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{limit}");
         assert_eq!(refused.headers()["retry-after"], "1");
@@ -269,7 +251,7 @@ async fn what_there_is_no_room_for_is_to_be_sent_again() {
         assert_eq!(status["code"], 14);
         assert!(status["message"].as_str().unwrap().contains(&format!("http.limits.{limit}")), "{status}");
         drop(held);
-        gauge(&gateway, &format!("{name} 0")).await;
+        gateway.wait_metric(&format!("{name} 0")).await.unwrap();
         assert_eq!(send(&plain(), &gateway.url(), &[]).await.status(), StatusCode::OK);
     }
 }
@@ -297,8 +279,8 @@ async fn a_client_that_is_still_sending_gets_its_answer_whatever_it_is() {
     let busy = gateway(engine.url(), &[("http.limits.requests_in_flight_max", "1")]).await;
     let guarded = gateway(engine.url(), &[("auth.credentials", &file)]).await;
     let _held = (hold(&narrow, LARGE / 2).await, hold(&busy, 1).await);
-    gauge(&narrow, &format!("door_in_flight_bytes{{door=\"http\"}} {}", LARGE / 2)).await;
-    gauge(&busy, "door_requests_in_flight{door=\"http\"} 1").await;
+    narrow.wait_metric(&format!("door_in_flight_bytes{{door=\"http\"}} {}", LARGE / 2)).await.unwrap();
+    busy.wait_metric("door_requests_in_flight{door=\"http\"} 1").await.unwrap();
     for (gateway, path, bytes, status) in [
         (&narrow, "/v1/traces", LARGE, "503 "),
         (&narrow, "/v1/traces", LARGE + 1, "413 "),

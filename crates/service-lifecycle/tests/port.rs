@@ -106,12 +106,8 @@ async fn clients_that_say_nothing_do_not_hold_up_others() {
 async fn with_tls_plain_bytes_and_unknown_signers_do_not_get_in() {
     let directory = tempfile::tempdir().unwrap();
     let signer = Authority::new().unwrap();
-    let Certificate { pem, key } = signer.sign().unwrap();
-    let config = TlsConfig {
-        certificate: write(directory.path(), "door.pem", &pem).unwrap(),
-        key: write(directory.path(), "door.key", &key).unwrap(),
-        client_ca: String::new(),
-    };
+    let (certificate, key) = signer.sign().unwrap().write(directory.path(), "door").unwrap();
+    let config = TlsConfig { certificate, key, client_ca: String::new() };
     let address = door(10, Tls::open(&Files::default(), &config, &["h2"]).unwrap()).await;
     enter(address, &client(&signer, None)).await.unwrap();
     assert!(says_back(&mut TcpStream::connect(address).await.unwrap()).await.is_err());
@@ -122,10 +118,10 @@ async fn with_tls_plain_bytes_and_unknown_signers_do_not_get_in() {
 async fn with_mutual_tls_only_clients_with_a_signed_certificate_get_in() {
     let directory = tempfile::tempdir().unwrap();
     let (signer, of_clients) = (Authority::new().unwrap(), Authority::new().unwrap());
-    let Certificate { pem, key } = signer.sign().unwrap();
+    let (certificate, key) = signer.sign().unwrap().write(directory.path(), "door").unwrap();
     let config = TlsConfig {
-        certificate: write(directory.path(), "door.pem", &pem).unwrap(),
-        key: write(directory.path(), "door.key", &key).unwrap(),
+        certificate,
+        key,
         client_ca: write(directory.path(), "clients.pem", &of_clients.pem()).unwrap(),
     };
     let address = door(10, Tls::open(&Files::default(), &config, &["h2"]).unwrap()).await;
@@ -138,13 +134,8 @@ async fn with_mutual_tls_only_clients_with_a_signed_certificate_get_in() {
 async fn a_renewed_certificate_is_used_without_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let (before, after) = (Authority::new().unwrap(), Authority::new().unwrap());
-    let write_from = |authority: &Authority| {
-        let Certificate { pem, key } = authority.sign().unwrap();
-        (
-            write(directory.path(), "door.pem", &pem).unwrap(),
-            write(directory.path(), "door.key", &key).unwrap(),
-        )
-    };
+    let write_from =
+        |authority: &Authority| authority.sign().unwrap().write(directory.path(), "door").unwrap();
     let (chain, key) = write_from(&before);
     let config = TlsConfig { certificate: chain, key, client_ca: String::new() };
     let files = Files::default();
@@ -164,11 +155,8 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
 fn a_file_that_cannot_be_used_is_named_with_what_is_expected() {
     let directory = tempfile::tempdir().unwrap();
     let signer = Authority::new().unwrap();
-    let Certificate { pem, key } = signer.sign().unwrap();
-    let other = signer.sign().unwrap();
-    let chain = write(directory.path(), "door.pem", &pem).unwrap();
-    let key = write(directory.path(), "door.key", &key).unwrap();
-    let other_key = write(directory.path(), "other.key", &other.key).unwrap();
+    let (chain, key) = signer.sign().unwrap().write(directory.path(), "door").unwrap();
+    let (_, other_key) = signer.sign().unwrap().write(directory.path(), "other").unwrap();
     for (certificate, key, expected) in [
         ("/nowhere.pem", key.as_str(), "/nowhere.pem: there is no such file"),
         (&key, &key, "expected at least one certificate in PEM"),

@@ -124,6 +124,14 @@ impl GatewayProcess {
         service::get(&format!("http://{}{path}", self.admin())).await
     }
 
+    /// Waits until a line is among the metrics, such as `door_connections{door="http"} 1`.
+    ///
+    /// # Errors
+    /// When it is not within 30 s; names what is there instead.
+    pub async fn wait_metric(&self, line: &str) -> anyhow::Result<()> {
+        service::wait_metric(&self.process, self.admin(), line).await
+    }
+
     /// The process: kill, pause, terminate, log.
     #[must_use]
     pub fn process(&self) -> &Process {

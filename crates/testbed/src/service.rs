@@ -82,6 +82,19 @@ pub(crate) async fn is_ready(admin: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until a line is among the metrics of the admin port.
+pub(crate) async fn wait_metric(process: &Process, admin: SocketAddr, line: &str) -> anyhow::Result<()> {
+    let name = line.split(' ').next();
+    let look = async || match get(&format!("http://{admin}/metrics")).await {
+        Ok((_, metrics)) => match metrics.lines().find(|other| other.split(' ').next() == name) {
+            Some(found) if found == line => Look::Reached,
+            found => Look::NotYet(found.unwrap_or("no such metric").to_owned()),
+        },
+        Err(error) => Look::NotYet(format!("{error:#}")),
+    };
+    process.wait_until(&format!("at {line}"), READY_DEADLINE, look).await
+}
+
 /// Status and text of a GET.
 pub(crate) async fn get(url: &str) -> anyhow::Result<(u16, String)> {
     let ask = async {

@@ -15,7 +15,7 @@ use otlp_proto::{
 use tempfile::TempDir;
 use testbed::{
     EngineOptions, EngineProcess,
-    certificates::{self, Authority, write},
+    certificates::{Authority, write},
 };
 use tokio::time::{sleep, timeout};
 use tonic::{
@@ -152,17 +152,7 @@ fn hold(engine: &EngineProcess, bytes: usize) -> tokio::task::JoinHandle<()> {
 }
 
 async fn in_flight(engine: &EngineProcess, requests: u32) {
-    gauge(engine, &format!("door_requests_in_flight{{door=\"grpc\"}} {requests}")).await;
-}
-
-/// Waits until a line is among the metrics.
-async fn gauge(engine: &EngineProcess, line: &str) {
-    let reached = async {
-        while !engine.admin_get("/metrics").await.unwrap().1.lines().any(|other| other == line) {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(30), reached).await.unwrap_or_else(|_| panic!("{line}"));
+    engine.wait_metric(&format!("door_requests_in_flight{{door=\"grpc\"}} {requests}")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,13 +175,13 @@ async fn bytes_beyond_the_limit_are_to_be_sent_again() {
     let limits = [("grpc.limits.bytes_in_flight_max", "1000"), ("grpc.max_message_bytes", "1000")];
     let engine = engine_with(&limits).await;
     let held = hold(&engine, 900);
-    gauge(&engine, "door_in_flight_bytes{door=\"grpc\"} 905").await;
+    engine.wait_metric("door_in_flight_bytes{door=\"grpc\"} 905").await.unwrap();
     let status = send(&engine, 1, &[]).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert!(status.message().contains("grpc.limits.bytes_in_flight_max = 1000"), "{status}");
     assert!(status.get_details_retry_info().is_some());
     held.abort();
-    gauge(&engine, "door_in_flight_bytes{door=\"grpc\"} 0").await;
+    engine.wait_metric("door_in_flight_bytes{door=\"grpc\"} 0").await.unwrap();
     export(&engine, vec![span(1, 1)]).await;
 }
 
@@ -208,10 +198,10 @@ async fn a_request_that_does_not_end_is_given_up() {
 async fn with_mutual_tls_only_signed_clients_are_answered() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new().unwrap();
-    let certificates::Certificate { pem, key } = authority.sign().unwrap();
+    let (certificate, key) = authority.sign().unwrap().write(directory.path(), "engine").unwrap();
     let engine = engine_with(&[
-        ("grpc.tls.certificate", &write(directory.path(), "engine.pem", &pem).unwrap()),
-        ("grpc.tls.key", &write(directory.path(), "engine.key", &key).unwrap()),
+        ("grpc.tls.certificate", &certificate),
+        ("grpc.tls.key", &key),
         ("grpc.tls.client_ca", &write(directory.path(), "ca.pem", &authority.pem()).unwrap()),
     ])
     .await;
