@@ -6,7 +6,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{
-        HeaderValue, StatusCode,
+        HeaderValue, StatusCode, Version,
         header::{EXPECT, WWW_AUTHENTICATE},
     },
     middleware::Next,
@@ -20,9 +20,8 @@ use crate::{query, receive, rest::Rest, server::Gateway};
 ///
 /// What is left of a request by then is read and thrown away, up to the size of the largest one.
 pub(crate) async fn enter(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
-    let deadline = gateway.deadline();
-    // A client that waits for "100 Continue" is not sending.
-    let is_sending = !request.headers().contains_key(EXPECT);
+    // HTTP/2 tells a client to stop, and one that waits for "100 Continue" has not begun.
+    let is_sending = request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
     let (head, body) = request.into_parts();
     let rest = Rest::of(body);
     let request = Request::from_parts(head, Body::new(rest.clone()));
@@ -36,7 +35,7 @@ pub(crate) async fn enter(State(gateway): State<Arc<Gateway>>, request: Request,
         }
     };
     if is_sending {
-        rest.drain(gateway.http.max_body_bytes, deadline).await;
+        rest.drain(gateway.http.max_body_bytes).await;
     }
     response
 }

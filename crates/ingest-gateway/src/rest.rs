@@ -6,13 +6,18 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
+
+/// A client that takes longer loses its connection. With the longest time of a request
+/// (`http.timeout_ms`) less than clients wait for an answer.
+const TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A body that whoever answers reads as far as it likes, and the rest of it. Clones share it.
 #[derive(Debug, Clone)]
@@ -25,8 +30,8 @@ impl Rest {
         Self { body: Arc::new(Mutex::new(body)) }
     }
 
-    /// Reads what is left and throws it away: at most so many bytes, until the deadline.
-    pub(crate) async fn drain(self, limit: usize, deadline: Instant) {
+    /// Reads what is left and throws it away: at most so many bytes, and not for long.
+    pub(crate) async fn drain(self, limit: usize) {
         if self.is_end_stream() {
             return;
         }
@@ -40,7 +45,7 @@ impl Rest {
             }
         };
         // Whoever is still sending then has to live with the reset.
-        let _ = timeout_at(deadline, draining).await;
+        let _ = timeout(TIME_MAX, draining).await;
     }
 
     fn body(&self) -> MutexGuard<'_, Body> {
