@@ -1,7 +1,8 @@
 //! How much a door takes on at once: requests, and bytes of them.
 //!
 //! Beyond it requests are refused at once, to be sent again: a queue that is longer than clients
-//! wait is work for nobody.
+//! wait is work for nobody. What is refused should have cost little until then, so a request is let in
+//! only when there is room for as many bytes as requests have had lately.
 
 use std::{
     sync::{
@@ -20,6 +21,8 @@ use crate::metric;
 
 /// When a client should try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How many requests it takes until another size of them is usual.
+const WEIGHT: usize = 16;
 
 /// A section `limits` of a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +78,8 @@ struct Shared {
     section: &'static str,
     requests: Bounded,
     bytes: Bounded,
+    /// Bytes that a request has had lately, on average.
+    usual_bytes: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -84,13 +89,14 @@ struct Bounded {
 }
 
 impl Bounded {
-    fn take(&self, count: usize) -> bool {
+    /// How many there were before; `None` when there is no room.
+    fn take(&self, count: usize) -> Option<usize> {
         let before = self.now.fetch_add(count, Ordering::Relaxed);
         let fits = before.saturating_add(count) <= self.max;
         if !fits {
             self.give(count);
         }
-        fits
+        fits.then_some(before)
     }
 
     fn give(&self, count: usize) {
@@ -124,22 +130,27 @@ impl Admission {
     pub fn new(config: &LimitsConfig, door: &'static str, section: &'static str) -> Self {
         let bounded = |max| Bounded { max, now: AtomicUsize::new(0) };
         let (requests, bytes) = (bounded(config.requests_in_flight_max), bounded(config.bytes_in_flight_max));
-        Self { shared: Arc::new(Shared { door, section, requests, bytes }) }
+        let usual_bytes = AtomicUsize::new(0);
+        Self { shared: Arc::new(Shared { door, section, requests, bytes, usual_bytes }) }
     }
 
-    /// Takes on a request.
+    /// Takes on a request, and as many bytes as are usual.
     ///
     /// # Errors
     /// There are too many already.
     pub(crate) fn enter(&self) -> Result<Admitted, Overload> {
-        let Shared { door, section, requests, .. } = &*self.shared;
-        if !requests.take(1) {
-            let limit = "requests_in_flight_max";
-            metric::overloaded(door, limit);
-            return Err(Overload { section, limit, max: requests.max, what: "requests" });
-        }
+        let Shared { door, requests, usual_bytes, .. } = &*self.shared;
+        let Some(others) = requests.take(1) else {
+            return Err(self.shared.overload("requests_in_flight_max", requests.max, "requests"));
+        };
         metric::requests_in_flight(door, 1.0);
-        Ok(Admitted { shared: Arc::clone(&self.shared), bytes: AtomicUsize::new(0) })
+        let (size, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let admitted = Admitted { shared: Arc::clone(&self.shared), size, taken };
+        // One alone is let in whatever is usual, or large ones could keep out all that come later.
+        if others > 0 {
+            admitted.take(usual_bytes.load(Ordering::Relaxed))?;
+        }
+        Ok(admitted)
     }
 
     pub(crate) fn door(&self) -> &'static str {
@@ -151,27 +162,58 @@ impl Admission {
     }
 }
 
-/// A request that was taken on, until it is dropped.
+impl Shared {
+    fn overload(&self, limit: &'static str, max: usize, what: &'static str) -> Overload {
+        metric::overloaded(self.door, limit);
+        Overload { section: self.section, limit, max, what }
+    }
+
+    /// A request had so many bytes. Of two at once one may be overlooked.
+    fn learn(&self, size: usize) {
+        let usual = self.usual_bytes.load(Ordering::Relaxed);
+        let usual = if usual == 0 { size } else { usual - usual / WEIGHT + size / WEIGHT };
+        self.usual_bytes.store(usual, Ordering::Relaxed);
+    }
+}
+
+/// A request that was taken on, until it is dropped. Read by one task at a time.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     shared: Arc<Shared>,
-    bytes: AtomicUsize,
+    /// Bytes that it is known to have.
+    size: AtomicUsize,
+    /// Bytes that were taken on for it: as many or more.
+    taken: AtomicUsize,
 }
 
 impl Admitted {
     /// Takes on bytes of it, as they come.
     ///
     /// # Errors
-    /// There are too many already; what was taken on before stays counted.
+    /// There are too many already, and it is to be refused; what was taken on before stays counted.
     pub(crate) fn add(&self, count: usize) -> Result<(), Overload> {
-        let Shared { door, section, bytes, .. } = &*self.shared;
-        if !bytes.take(count) {
-            let limit = "bytes_in_flight_max";
-            metric::overloaded(door, limit);
-            return Err(Overload { section, limit, max: bytes.max, what: "bytes" });
+        self.grow_to(self.size.load(Ordering::Relaxed) + count)
+    }
+
+    /// Takes on what it has become: decompressed it has more bytes than have come.
+    ///
+    /// # Errors
+    /// As of [`Admitted::add`].
+    pub(crate) fn grow_to(&self, size: usize) -> Result<(), Overload> {
+        let known = self.size.fetch_max(size, Ordering::Relaxed);
+        self.take(size.max(known))
+    }
+
+    fn take(&self, count: usize) -> Result<(), Overload> {
+        let Shared { door, bytes, .. } = &*self.shared;
+        let more = count.saturating_sub(self.taken.load(Ordering::Relaxed));
+        if bytes.take(more).is_none() {
+            return Err(self.shared.overload("bytes_in_flight_max", bytes.max, "bytes"));
         }
-        metric::bytes_in_flight(door, count as f64);
-        self.bytes.fetch_add(count, Ordering::Relaxed);
+        if more > 0 {
+            metric::bytes_in_flight(door, more as f64);
+            self.taken.fetch_add(more, Ordering::Relaxed);
+        }
         Ok(())
     }
 }
@@ -179,11 +221,15 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         let Shared { door, requests, bytes, .. } = &*self.shared;
+        let (size, taken) = (*self.size.get_mut(), *self.taken.get_mut());
         requests.give(1);
-        let taken = *self.bytes.get_mut();
         bytes.give(taken);
         metric::requests_in_flight(door, -1.0);
         metric::bytes_in_flight(door, -(taken as f64));
+        // Nobody knows how large one would have become that there was no room for.
+        if size > 0 && size <= taken {
+            self.shared.learn(size);
+        }
     }
 }
 
@@ -202,10 +248,7 @@ mod tests {
         let first = admission.enter().unwrap();
         let _second = admission.enter().unwrap();
         let refused = admission.enter().unwrap_err();
-        assert!(
-            refused.to_string().starts_with("test.limits.requests_in_flight_max = 2 requests"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("requests_in_flight_max = 2 requests"), "{refused}");
         drop(first);
         admission.enter().unwrap();
     }
@@ -216,12 +259,65 @@ mod tests {
         let first = admission.enter().unwrap();
         first.add(60).unwrap();
         first.add(30).unwrap();
+        assert!(admission.enter().unwrap().add(11).is_err());
         let second = admission.enter().unwrap();
-        assert!(second.add(11).is_err());
         second.add(10).unwrap();
         drop(first);
         second.add(90).unwrap();
         drop(second);
+        admission.enter().unwrap().add(100).unwrap();
+    }
+
+    #[test]
+    fn a_request_is_let_in_when_there_is_room_for_the_usual_bytes() {
+        let admission = admission(10, 100);
+        admission.enter().unwrap().add(40).unwrap();
+        let first = admission.enter().unwrap();
+        first.add(50).unwrap();
+        let _second = admission.enter().unwrap();
+        let refused = admission.enter().unwrap_err();
+        assert!(refused.to_string().contains("bytes_in_flight_max = 100 bytes"), "{refused}");
+        drop(first);
+        admission.enter().unwrap();
+    }
+
+    #[test]
+    fn what_is_usual_follows_those_that_were_taken_in_whole() {
+        let admission = admission(10, 100);
+        let usual = || admission.shared.usual_bytes.load(Ordering::Relaxed);
+        admission.enter().unwrap().add(90).unwrap();
+        assert_eq!(usual(), 90);
+        assert!(admission.enter().unwrap().add(101).is_err());
+        drop(admission.enter().unwrap());
+        assert_eq!(usual(), 90, "one was refused and one was not read");
+        for _ in 0..10 * WEIGHT {
+            admission.enter().unwrap().add(32).unwrap();
+        }
+        assert!((32..48).contains(&usual()), "{}", usual());
+    }
+
+    #[test]
+    fn one_alone_is_let_in_whatever_is_usual() {
+        let admission = admission(10, 100);
+        admission.enter().unwrap().add(100).unwrap();
+        let small = admission.enter().unwrap();
+        small.add(1).unwrap();
+        assert!(admission.enter().is_err());
+        drop(small);
+        admission.enter().unwrap().add(1).unwrap();
+    }
+
+    #[test]
+    fn a_request_counts_as_what_it_has_become() {
+        let admission = admission(10, 100);
+        let request = admission.enter().unwrap();
+        request.add(10).unwrap();
+        request.grow_to(80).unwrap();
+        request.grow_to(20).unwrap();
+        assert!(admission.enter().unwrap().add(21).is_err());
+        admission.enter().unwrap().add(20).unwrap();
+        assert!(request.grow_to(101).is_err());
+        drop(request);
         admission.enter().unwrap().add(100).unwrap();
     }
 }

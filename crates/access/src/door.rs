@@ -45,9 +45,25 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// Counts the bytes of the request as they come, and lets it say whose it is: its extension [`Caller`].
+    /// Counts the bytes of the request as they come, and lets it say whose it is and what it takes: its
+    /// extensions [`Caller`] and [`InFlight`].
     pub fn count<Body>(&self, mut request: Request<Body>) -> Request<Counted<Body>> {
         request.extensions_mut().insert(self.caller.clone());
+        request.extensions_mut().insert(InFlight(Arc::clone(&self.admitted)));
         request.map(|body| Counted::new(body, Arc::clone(&self.admitted)))
+    }
+}
+
+/// The bytes that count for a request that was taken on. A clone is of the same request.
+#[derive(Debug, Clone)]
+pub struct InFlight(Arc<Admitted>);
+
+impl InFlight {
+    /// Counts the request as what it has become: decompressed it has more bytes than have come.
+    ///
+    /// # Errors
+    /// UNAVAILABLE: there is no room for it.
+    pub fn grow_to(&self, bytes: usize) -> Result<(), Status> {
+        Ok(self.0.grow_to(bytes)?)
     }
 }

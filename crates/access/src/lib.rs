@@ -20,7 +20,7 @@ mod oversize;
 
 pub use admission::{Admission, LimitsConfig, LimitsKeys};
 pub use counted::Counted;
-pub use door::{Door, Entered};
+pub use door::{Door, Entered, InFlight};
 pub use grpc::GrpcServer;
 pub use guard::{AuthConfig, Caller, FORWARDED_TENANT, Guard};
 pub use metric::METRICS;

@@ -44,6 +44,7 @@ impl Receiver {
     async fn receive(&self, signal: Signal, request: Request<Bytes>) -> Result<Rejected, Status> {
         let start = Instant::now();
         let tenant = door::tenant(&request);
+        door::count(&request)?;
         let request = request.into_inner();
         metrics::request(signal, request.len());
         let split = self.split(signal, &request).map_err(|error| {

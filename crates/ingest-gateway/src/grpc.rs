@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use access::{Admission, Caller, Door, GrpcServer, Guard};
+use access::{Admission, Caller, Door, GrpcServer, Guard, InFlight};
 use bytes::Bytes;
 use otlp_proto::raw::{
     logs::logs_service_server::{LogsService, LogsServiceServer},
@@ -61,7 +61,14 @@ impl Receiver {
         let deadline = Instant::now() + self.timeout;
         let observation = Observation::begin(signal, "grpc");
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
+        let in_flight = request.extensions().get::<InFlight>().cloned();
         let message = request.into_inner();
+        if let Some(in_flight) = in_flight
+            && let Err(status) = in_flight.grow_to(message.len())
+        {
+            observation.refused(status::label(status.code()));
+            return Err(status);
+        }
         observation.received(message.len());
         let forward = Forward { engines: &self.gateway.engines, signal, caller: &caller, deadline };
         match forward.send(message).await {

@@ -9,7 +9,7 @@ use otlp_proto::{
         CountCorrelationsRequest, GetCorrelationRequest, ListCorrelationsRequest,
         correlation_service_client::CorrelationServiceClient,
     },
-    opentelemetry::proto::collector::trace::v1::trace_service_client::TraceServiceClient,
+    opentelemetry::proto::{collector::trace::v1::trace_service_client::TraceServiceClient, trace::v1::Span},
     raw::RawCodec,
 };
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ use testbed::{
 use tokio::time::{sleep, timeout};
 use tonic::{
     Code, Request, Status,
+    codec::CompressionEncoding,
     codegen::http::uri::PathAndQuery,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
@@ -183,6 +184,22 @@ async fn bytes_beyond_the_limit_are_to_be_sent_again() {
     held.abort();
     engine.wait_metric("door_in_flight_bytes{door=\"grpc\"} 0").await.unwrap();
     export(&engine, vec![span(1, 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_request_counts_as_what_it_becomes() {
+    let limits = [("grpc.limits.bytes_in_flight_max", "1000000"), ("grpc.max_message_bytes", "1000000")];
+    let engine = engine_with(&limits).await;
+    let held = hold(&engine, 200_000);
+    engine.wait_metric("door_in_flight_bytes{door=\"grpc\"} 200005").await.unwrap();
+    let mut client = traces(&engine).send_compressed(CompressionEncoding::Gzip);
+    let large = || request(vec![Span { name: "x".repeat(900_000), ..span(1, 1) }]);
+    let status = client.export(large()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(status.message().contains("grpc.limits.bytes_in_flight_max = 1000000"), "{status}");
+    held.abort();
+    engine.wait_metric("door_in_flight_bytes{door=\"grpc\"} 0").await.unwrap();
+    client.export(large()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

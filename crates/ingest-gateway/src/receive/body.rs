@@ -2,6 +2,7 @@
 
 use std::{error::Error, iter::successors};
 
+use access::InFlight;
 use axum::{
     body::Body,
     extract::Request,
@@ -25,7 +26,8 @@ use crate::blocking;
 ///
 /// # Errors
 /// 413 as soon as more than `limit` bytes have come in or out; 400 for an encoding that is unknown
-/// or not what the body holds; 503 when the body is not complete before `deadline`.
+/// or not what the body holds; 503 when the body is not complete before `deadline`, or there is no
+/// room for it.
 pub(super) async fn read(request: Request, limit: usize, deadline: Instant) -> Result<Bytes, Refusal> {
     let (head, body) = request.into_parts();
     let coding = coding_of(&head.headers)?;
@@ -36,7 +38,11 @@ pub(super) async fn read(request: Request, limit: usize, deadline: Instant) -> R
     })?;
     match coding {
         None => Ok(body),
-        Some(coding) => blocking::run(body.len(), move || decompress(coding, &body, limit)).await,
+        Some(coding) => {
+            let in_flight = head.extensions.get::<InFlight>().cloned();
+            let room = move |size| in_flight.as_ref().map_or(Ok(()), |in_flight| in_flight.grow_to(size));
+            blocking::run(body.len(), move || decompress(coding, &body, limit, room)).await
+        }
     }
 }
 
@@ -98,9 +104,15 @@ fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
     }
 }
 
-fn decompress(coding: Coding, compressed: &[u8], limit: usize) -> Result<Bytes, Refusal> {
-    coding.decompress(compressed, limit).map(Bytes::from).map_err(|error| match error {
+fn decompress(
+    coding: Coding,
+    compressed: &[u8],
+    limit: usize,
+    room: impl FnMut(usize) -> Result<(), Status>,
+) -> Result<Bytes, Refusal> {
+    coding.decompress_within(compressed, limit, room).map(Bytes::from).map_err(|error| match error {
         CodingError::TooLarge => Refusal::too_large(limit),
+        CodingError::NoRoom(status) => Refusal::from_engine(status),
         CodingError::Invalid(error) => {
             Refusal::bad_request(format!("failed to decompress the body as {coding:?}: {error}"))
         }

@@ -3,9 +3,13 @@
 use std::io::{self, Read};
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use tonic::Status;
 
 /// RFC 9659: a zstd decoder of HTTP content supports windows of 8 MiB, and need not more.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// So many bytes may come out until it is asked whether there is room for them.
+const STEP_BYTES: usize = 1 << 20;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +22,15 @@ pub enum Coding {
     Zstd,
 }
 
-/// Why a body could not be decompressed. Sending it again would not help.
+/// Why a body could not be decompressed.
 #[derive(Debug)]
 pub enum CodingError {
-    /// What comes out is larger than the limit.
+    /// What comes out is larger than the limit. Sending it again would not help.
     TooLarge,
-    /// The bytes are not of this coding.
+    /// The bytes are not of this coding. Nor would it here.
     Invalid(io::Error),
+    /// There is no room for what comes out, now.
+    NoRoom(Status),
 }
 
 impl Coding {
@@ -47,18 +53,44 @@ impl Coding {
     /// # Errors
     /// When more would come out, or the bytes are not of this coding.
     pub fn decompress(self, compressed: &[u8], limit: usize) -> Result<Vec<u8>, CodingError> {
-        let mut plain = Vec::new();
+        self.decompress_within(compressed, limit, |_| Ok(()))
+    }
+
+    /// The same, and asks from time to time whether there is room for as many bytes as have come out.
+    ///
+    /// # Errors
+    /// Likewise, and when there is no room.
+    pub fn decompress_within(
+        self,
+        compressed: &[u8],
+        limit: usize,
+        room: impl FnMut(usize) -> Result<(), Status>,
+    ) -> Result<Vec<u8>, CodingError> {
+        match self {
+            Self::Gzip => drain(MultiGzDecoder::new(compressed), limit, room),
+            Self::Deflate => drain(ZlibDecoder::new(compressed), limit, room),
+            Self::Zstd => drain(zstd_decoder(compressed).map_err(CodingError::Invalid)?, limit, room),
+        }
+    }
+}
+
+fn drain(
+    mut decoder: impl Read,
+    limit: usize,
+    mut room: impl FnMut(usize) -> Result<(), Status>,
+) -> Result<Vec<u8>, CodingError> {
+    let mut plain = Vec::new();
+    loop {
         // One byte more than allowed tells "too large" from "just fits".
-        let limited = limit as u64 + 1;
-        let result = match self {
-            Self::Gzip => MultiGzDecoder::new(compressed).take(limited).read_to_end(&mut plain),
-            Self::Deflate => ZlibDecoder::new(compressed).take(limited).read_to_end(&mut plain),
-            Self::Zstd => zstd_decoder(compressed).and_then(|it| it.take(limited).read_to_end(&mut plain)),
-        };
-        match result {
-            Ok(_) if plain.len() > limit => Err(CodingError::TooLarge),
-            Ok(_) => Ok(plain),
-            Err(error) => Err(CodingError::Invalid(error)),
+        let step = (limit - plain.len() + 1).min(STEP_BYTES);
+        let read = decoder.by_ref().take(step as u64).read_to_end(&mut plain);
+        let count = read.map_err(CodingError::Invalid)?;
+        if plain.len() > limit {
+            return Err(CodingError::TooLarge);
+        }
+        room(plain.len()).map_err(CodingError::NoRoom)?;
+        if count < step {
+            return Ok(plain);
         }
     }
 }
@@ -104,6 +136,23 @@ mod tests {
             assert_eq!(coding.decompress(&compressed, 10_000).unwrap(), vec![7; 10_000]);
             let error = coding.decompress(&compressed, 9_999).unwrap_err();
             assert!(matches!(error, CodingError::TooLarge), "{coding:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_out_is_stopped_when_there_is_no_room_for_it() {
+        const ROOM: usize = 10 << 20;
+        for coding in Coding::ALL {
+            let compressed = compress(coding, &vec![7; 2 * ROOM]);
+            let mut asked = Vec::new();
+            let room = |size| {
+                asked.push(size);
+                if size <= ROOM { Ok(()) } else { Err(Status::unavailable("no room")) }
+            };
+            let error = coding.decompress_within(&compressed, 4 * ROOM, room).unwrap_err();
+            assert!(matches!(error, CodingError::NoRoom(_)), "{coding:?}: {error:?}");
+            let most = asked.into_iter().max().unwrap();
+            assert!((ROOM..=ROOM + STEP_BYTES).contains(&most), "{coding:?}: {most} bytes");
         }
     }
 

@@ -1,9 +1,12 @@
 //! OTLP/gRPC at the gateway: what an engine answers, whichever engine it is.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use otlp_proto::raw::{
     logs::logs_service_client::LogsServiceClient, trace::trace_service_client::TraceServiceClient,
 };
+use tokio::sync::Notify;
 use tonic::{
     Code, Status,
     codec::CompressionEncoding::{Gzip, Zstd},
@@ -100,4 +103,26 @@ async fn health_says_whether_an_engine_is_ready() {
     gateway.wait_for("serving", async || health().await == ServingStatus::Serving).await;
     engine.set_serving(false).await;
     gateway.wait_for("not serving", async || health().await == ServingStatus::NotServing).await;
+}
+
+#[tokio::test]
+async fn messages_count_decompressed_until_an_engine_has_answered() {
+    let engine = FakeEngine::start().await;
+    let room = ["otlp_grpc.max_message_bytes=1000000", "otlp_grpc.limits.bytes_in_flight_max=1000000"];
+    let gateway = Gateway::start(&[&engine], &room).await;
+    let answer = Arc::new(Notify::new());
+    engine.answers(Answer::When(Arc::clone(&answer)));
+    let mut client = TraceServiceClient::connect(gateway.grpc_url()).await.unwrap().send_compressed(Gzip);
+    let message = Bytes::from(vec![7; 600_000]);
+    let waiting = tokio::spawn({
+        let (mut client, message) = (client.clone(), message.clone());
+        async move { client.export(message).await }
+    });
+    engine.called().await;
+    let refused = client.export(message).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert!(refused.message().contains("otlp_grpc.limits.bytes_in_flight_max"), "{refused:?}");
+    assert!(refused.get_details_retry_info().is_some());
+    answer.notify_one();
+    waiting.await.unwrap().unwrap();
 }

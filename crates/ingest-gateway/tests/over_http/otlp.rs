@@ -167,6 +167,24 @@ async fn compressed_bodies_are_decompressed() {
     assert_eq!((reply.status, reply.text()), (200, "{}".to_owned()));
 }
 
+#[tokio::test]
+async fn bodies_count_decompressed_until_an_engine_has_answered() {
+    let room = ["http.max_body_bytes=1000000", "http.limits.bytes_in_flight_max=1000000"];
+    let (engine, gateway) = start_with(&room).await;
+    let answer = Arc::new(Notify::new());
+    engine.answers(Answer::When(Arc::clone(&answer)));
+    let body = gzip(&[7; 600_000]);
+    let send = || gateway.post("/v1/traces", PROTOBUF, body.clone()).header("content-encoding", "gzip");
+    let waiting = tokio::spawn(Reply::of(send()));
+    engine.called().await;
+    let refused = Reply::of(send()).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    let status = status_in(&refused);
+    assert!(status.message.contains("http.limits.bytes_in_flight_max"), "{status:?}");
+    answer.notify_one();
+    assert_eq!(waiting.await.unwrap().status, 200);
+}
+
 /// [H7, H8, H9]
 #[tokio::test]
 async fn a_body_that_is_not_what_it_says_is_a_permanent_error_in_its_encoding() {
