@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_says_nothing_is_left() {
+    async fn a_client_that_says_nothing_or_too_little_is_left() {
         let config = AdminConfig { listen: "127.0.0.1:0".parse().unwrap(), ..AdminConfig::default() };
         let listener = listen(&Files::default(), &config).await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve_http(listener, admin().1, pending()));
-        for said in ["", "GET /readyz HTTP/1.1\r\nhost: "] {
+        for said in ["", "PRI * HT", "GET /readyz HTTP/1.1\r\nhost: "] {
             let mut client = TcpStream::connect(address).await.unwrap();
             client.write_all(said.as_bytes()).await.unwrap();
             let mut answer = Vec::new();

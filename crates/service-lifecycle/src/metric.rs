@@ -68,7 +68,7 @@ pub(crate) const OWN: &[Metric] = &[
         kind: Kind::Counter,
         unit: None,
         help: "Connections closed at once, by door and reason: connections_max, handshake (TLS failed) or \
-               silent (nothing was sent in time).",
+               silent (too little was sent in time).",
     },
 ];
 

@@ -115,6 +115,23 @@ async fn with_tls_plain_bytes_and_unknown_signers_do_not_get_in() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_too_little_is_left_with_tls_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let signer = Authority::new().unwrap();
+    let (certificate, key) = signer.sign().unwrap().write(directory.path(), "door").unwrap();
+    let config = TlsConfig { certificate, key, client_ca: String::new() };
+    let address = door(10, Tls::open(&Files::default(), &config, &[]).unwrap()).await;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = client(&signer, None).connect(name, stream).await.unwrap();
+    says_back(&mut stream).await.unwrap();
+    // From here on time passes as soon as nothing else happens.
+    tokio::time::pause();
+    let left = timeout(Duration::from_secs(600), stream.read(&mut [0])).await;
+    assert!(!matches!(left.expect("its connection is closed"), Ok(1..)));
+}
+
+#[tokio::test]
 async fn with_mutual_tls_only_clients_with_a_signed_certificate_get_in() {
     let directory = tempfile::tempdir().unwrap();
     let (signer, of_clients) = (Authority::new().unwrap(), Authority::new().unwrap());

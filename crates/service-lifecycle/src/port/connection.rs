@@ -3,23 +3,37 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep_until},
 };
 use tokio_rustls::server::TlsStream;
 
 use crate::metric;
 
+/// With so many bytes each protocol here is under way, with its own rules about time: the preface of
+/// HTTP/2 has 24, and so has the shortest request of HTTP/1.1 at least.
+const OPENING_BYTES: usize = 24;
+
 /// A connection. Counts as open until it is dropped.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    _place: Place,
+    place: Place,
+    /// `None` once the client has said enough.
+    opening: Option<Opening>,
+}
+
+/// What a client has to say until a deadline.
+#[derive(Debug)]
+struct Opening {
+    bytes_left: usize,
+    deadline: Pin<Box<Sleep>>,
 }
 
 #[derive(Debug)]
@@ -49,8 +63,10 @@ impl Drop for Place {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Stream, place: Place) -> Self {
-        Self { stream, _place: place }
+    /// Reading it fails when the client has not begun to speak by the deadline.
+    pub(crate) fn new(stream: Stream, place: Place, deadline: Instant) -> Self {
+        let opening = Opening { bytes_left: OPENING_BYTES, deadline: Box::pin(sleep_until(deadline)) };
+        Self { stream, place, opening: Some(opening) }
     }
 }
 
@@ -60,10 +76,24 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        if let Some(opening) = &mut this.opening {
+            if read.is_pending() {
+                ready!(opening.deadline.as_mut().poll(context));
+                metric::connection_refused(this.place.door, "silent");
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            opening.bytes_left = opening.bytes_left.saturating_sub(buffer.filled().len() - before);
+            if opening.bytes_left == 0 {
+                this.opening = None;
+            }
         }
+        read
     }
 }
 

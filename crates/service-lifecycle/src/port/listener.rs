@@ -6,7 +6,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::{debug, warn};
 
@@ -16,8 +16,8 @@ use super::{
 };
 use crate::metric;
 
-/// How long a client may take to send its first byte, and to do TLS. OTLP clients give up after 10 s.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to do TLS and to begin to speak. OTLP clients give up after 10 s.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after the operating system refused a connection: most often there are no file descriptors.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -88,8 +88,9 @@ impl Listener {
                     Some(tls) => Stream::Tls(Box::new(tls.accept(stream).await?)),
                 })
             };
-            match timeout(HANDSHAKE_TIMEOUT, greeting).await {
-                Ok(Ok(stream)) => Some(Connection::new(stream, place)),
+            let deadline = Instant::now() + GREETING_TIMEOUT;
+            match timeout_at(deadline, greeting).await {
+                Ok(Ok(stream)) => Some(Connection::new(stream, place, deadline)),
                 // A port scan, or a load balancer that only looks whether somebody listens.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
                 Ok(Err(error)) => {
