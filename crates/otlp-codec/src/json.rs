@@ -6,9 +6,12 @@
 //! prost writes for the same message.
 
 mod error;
+mod order;
 mod parse;
 mod print;
+mod reader;
 mod scalar;
+mod scan;
 mod schema;
 
 pub use error::JsonError;
@@ -61,8 +64,9 @@ impl Message {
 ///
 /// # Errors
 ///
-/// When the text is not JSON, a value does not fit its field, an id has another length or digit,
-/// or lists and objects nest deeper than 128. Nothing of the text is usable then.
+/// When the text is not JSON in UTF-8, a value does not fit its field, an id has another length or
+/// digit, a string holds half of a surrogate pair, or lists and objects nest deeper than 128.
+/// Nothing of the text is usable then.
 ///
 /// [`split_traces`]: crate::split_traces
 pub fn to_protobuf(message: Message, json: &[u8]) -> Result<Vec<u8>, JsonError> {

@@ -7,13 +7,18 @@ pub(crate) const TEXT_BYTES_MAX: usize = 256;
 ///
 /// What is not UTF-8 becomes U+FFFD.
 pub(crate) fn bounded(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().min(TEXT_BYTES_MAX));
+    bounded_to(TEXT_BYTES_MAX, bytes)
+}
+
+/// Like [`bounded`], with another limit.
+pub(crate) fn bounded_to(bytes_max: usize, bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().min(bytes_max));
     // A character that reaches over the border is whole here, so it is cut and not replaced.
-    let window = &bytes[..bytes.len().min(TEXT_BYTES_MAX + 3)];
+    let window = &bytes[..bytes.len().min(bytes_max + 3)];
     for chunk in window.utf8_chunks() {
         let replaced = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
         for character in chunk.valid().chars().chain(replaced) {
-            if text.len() + character.len_utf8() > TEXT_BYTES_MAX {
+            if text.len() + character.len_utf8() > bytes_max {
                 return text;
             }
             text.push(character);

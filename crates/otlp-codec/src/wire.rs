@@ -7,7 +7,7 @@ use std::ops::Range;
 
 pub use error::DecodeError;
 pub(crate) use error::Problem;
-pub(crate) use write::{field_len, write_bytes_field, write_key, write_varint};
+pub(crate) use write::{begin_field, field_len, finish_field, write_bytes_field, write_key, write_varint};
 
 /// How deep unknown groups may nest: prost's default recursion limit.
 const GROUP_DEPTH_MAX: usize = 100;

@@ -1,8 +1,9 @@
 //! What can be wrong with an OTLP/JSON text, and where.
 
-use std::str::Utf8Error;
-
 use crate::text::bounded;
+
+/// Longest path that is put together for an error.
+const PATH_STEPS_MAX: usize = 32;
 
 /// A JSON text that is not the OTLP message it was read as.
 ///
@@ -16,36 +17,75 @@ pub struct JsonError {
     problem: String,
 }
 
+/// The result of reading a piece of a text. Boxed, so that it costs nothing while all is well.
+pub(super) type Read<T> = Result<T, Box<Fault>>;
+
+/// What is wrong, on its way out of the messages it is in.
+pub(super) struct Fault {
+    /// Bytes of the text behind the wrong one.
+    left: usize,
+    problem: String,
+    /// The way from the outermost message, its last step first.
+    steps: Vec<Step>,
+}
+
+/// A step into a message.
+pub(super) enum Step {
+    Field(&'static str),
+    Index(usize),
+}
+
+impl Fault {
+    pub(super) fn new(left: usize, problem: String) -> Box<Self> {
+        Box::new(Self { left, problem, steps: Vec::new() })
+    }
+
+    /// Says that it is behind this step.
+    #[cold]
+    pub(super) fn behind(mut self: Box<Self>, step: Step) -> Box<Self> {
+        self.steps.push(step);
+        self
+    }
+}
+
 impl JsonError {
-    /// Both texts may quote the client's, so both are bounded.
-    pub(super) fn new(path: &str, error: &serde_json::Error) -> Self {
-        let (line, column) = (error.line(), error.column());
-        let problem = error.to_string();
-        let place = format!(" at line {line} column {column}");
-        Self {
-            path: bounded(path.as_bytes()),
-            line,
-            column,
-            problem: bounded(problem.strip_suffix(&place).unwrap_or(&problem).as_bytes()),
+    /// Path and problem may quote the client's text, so both are bounded.
+    pub(super) fn new(message: &str, json: &[u8], fault: &Fault) -> Self {
+        let mut path = message.to_owned();
+        for step in fault.steps.iter().rev().take(PATH_STEPS_MAX) {
+            match step {
+                Step::Field(name) => path.extend([".", name]),
+                Step::Index(index) => path.push_str(&format!("[{index}]")),
+            }
         }
+        Self::at(json, json.len().saturating_sub(fault.left), &path, &fault.problem)
     }
 
     /// RFC 8259 knows JSON in UTF-8 only.
-    pub(super) fn not_utf8(json: &[u8], error: &Utf8Error) -> Self {
-        let before = &json[..error.valid_up_to()];
-        let newlines = before.iter().filter(|&&byte| byte == b'\n').count();
-        let line = before.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
-        let problem = "it is not UTF-8".to_owned();
-        Self { path: "the text".to_owned(), line: newlines + 1, column: line.len() + 1, problem }
+    pub(super) fn not_utf8(json: &[u8], valid_up_to: usize) -> Self {
+        Self::at(json, valid_up_to + 1, "the text", "it is not UTF-8")
     }
 
-    /// Returns the line of the text, from 1, or 0 when there is none.
+    /// `position` counts the bytes up to and including the wrong one.
+    fn at(json: &[u8], position: usize, path: &str, problem: &str) -> Self {
+        let before = json.get(..position.saturating_sub(1)).unwrap_or_default();
+        let newlines = before.iter().filter(|&&byte| byte == b'\n').count();
+        let line = before.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+        Self {
+            path: bounded(path.as_bytes()),
+            line: newlines + 1,
+            column: line.len() + position.min(1),
+            problem: bounded(problem.as_bytes()),
+        }
+    }
+
+    /// Returns the line of the text, from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// Returns the column in the line, from 1, or 0 at its beginning.
+    /// Returns the column in the line, in bytes from 1, or 0 when the text is empty.
     #[must_use]
     pub fn column(&self) -> usize {
         self.column

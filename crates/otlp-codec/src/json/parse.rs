@@ -1,291 +1,225 @@
-//! JSON to protobuf in one pass: serde's visitors write the message while they read the text.
-
-use std::{fmt, ops::Range};
-
-use serde::de::{
-    DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
-};
-use serde_json::Number;
+//! JSON to protobuf in one pass: the message is written while the text is read.
 
 use super::{
     JsonError,
+    error::{Fault, Read, Step},
+    order::Order,
+    reader::{DEPTH_MAX, Reader},
     scalar::{self, Scalar},
     schema::{Cardinality, Field, Kind, Schema},
 };
-use crate::wire::{write_key, write_varint};
+use crate::{
+    text::bounded_to,
+    wire::{begin_field, finish_field, write_bytes_field},
+};
 
-/// Longest path that is put together for an error.
-const PATH_STEPS_MAX: usize = 32;
+/// Longest piece of a wrong value that an error quotes.
+const QUOTE_BYTES_MAX: usize = 64;
 
 pub(super) fn parse(schema: &'static Schema, json: &[u8]) -> Result<Vec<u8>, JsonError> {
     // Checked once as a whole, which is much faster than string by string.
-    let text = str::from_utf8(json).map_err(|error| JsonError::not_utf8(json, &error))?;
-    let mut output = Output { bytes: Vec::with_capacity(json.len() / 2), ..Output::default() };
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let object = Object { schema, output: &mut output };
-    match deserializer.deserialize_map(object).and_then(|()| deserializer.end()) {
-        Ok(()) => Ok(output.bytes),
-        Err(error) => Err(JsonError::new(&output.path(schema), &error)),
+    if let Err(error) = str::from_utf8(json) {
+        return Err(JsonError::not_utf8(json, error.valid_up_to()));
+    }
+    let mut parser =
+        Parser { output: Vec::with_capacity(json.len() / 2), unescaped: Vec::new(), decoded: Vec::new() };
+    match parser.text(schema, Reader::new(json)) {
+        Ok(()) => Ok(parser.output),
+        Err(fault) => Err(JsonError::new(schema.name, json, &fault)),
     }
 }
 
 /// The protobuf written so far.
-#[derive(Default)]
-struct Output {
-    bytes: Vec<u8>,
-    /// The fields of the open messages, innermost last.
-    pieces: Vec<Piece>,
-    /// Where in the text the reading is. An error leaves it where it happened.
-    path: Vec<Step>,
+struct Parser {
+    output: Vec<u8>,
+    /// Where strings with escapes are put together.
+    unescaped: Vec<u8>,
+    /// Where hexadecimal and base64 are decoded.
+    decoded: Vec<u8>,
 }
 
-/// The bytes of one field, in the order of the text and not yet of the field numbers.
-struct Piece {
-    field: &'static Field,
-    range: Range<usize>,
-}
-
-enum Step {
-    Field(&'static str),
-    Index(usize),
-}
-
-impl Output {
-    /// Brings the fields of the message that began at `start` into ascending order, and takes out
-    /// what a later field has replaced.
-    fn finish_message(&mut self, start: usize, first_piece: usize) {
-        let pieces = &mut self.pieces[first_piece..];
-        let ascending = pieces.is_sorted_by_key(|piece| piece.field.number);
-        let length: usize = pieces.iter().map(|piece| piece.range.len()).sum();
-        if !ascending || start + length != self.bytes.len() {
-            pieces.sort_by_key(|piece| piece.field.number);
-            let body = self.bytes.split_off(start);
-            for Piece { range, .. } in pieces {
-                self.bytes.extend_from_slice(&body[range.start - start..range.end - start]);
-            }
+impl Parser {
+    fn text(&mut self, schema: &'static Schema, mut reader: Reader<'_>) -> Read<()> {
+        match reader.peek() {
+            Some(b'{') => self.message(schema, reader, 0)?.end(),
+            _ => Err(mismatch(reader, &scalar::expectation(Kind::Message(schema)))),
         }
-        self.pieces.truncate(first_piece);
     }
 
-    fn path(&self, schema: &Schema) -> String {
-        let mut path = schema.name.to_owned();
-        for step in self.path.iter().take(PATH_STEPS_MAX) {
-            match step {
-                Step::Field(name) => {
-                    path.push('.');
-                    path.push_str(name);
+    /// Reads an object inside of `depth` others into the fields of a message, without key and length.
+    fn message<'t>(
+        &mut self,
+        schema: &'static Schema,
+        mut reader: Reader<'t>,
+        depth: u32,
+    ) -> Read<Reader<'t>> {
+        let depth = enter(&mut reader, depth)?;
+        let mut order = Order::new(schema, self.output.len());
+        // Senders write fields in the order of the schema.
+        let mut expected = 0;
+        let mut is_open = !reader.take(b'}');
+        while is_open {
+            match self.name(schema, expected, &mut reader)? {
+                None => reader = reader.behind_value(depth)?,
+                Some(index) => {
+                    expected = index + 1;
+                    let field = &schema.fields[index];
+                    let begin = self.output.len();
+                    match self.value(field, &mut reader, depth) {
+                        Ok(true) => order.note(field, begin, &self.output),
+                        Ok(false) => {}
+                        Err(fault) => return Err(fault.behind(Step::Field(field.name))),
+                    }
                 }
-                Step::Index(index) => path.push_str(&format!("[{index}]")),
+            }
+            is_open = reader.next_element(b'}')?;
+        }
+        order.finish(&mut self.output);
+        Ok(reader)
+    }
+
+    /// Reads a name, up to its value, and returns which field it stands for, if any.
+    #[inline(always)]
+    fn name(&mut self, schema: &Schema, expected: usize, reader: &mut Reader<'_>) -> Read<Option<usize>> {
+        reader.open_name()?;
+        let rest = reader.rest();
+        let mut found = match schema.fields.get(expected) {
+            Some(field) if field.is_named_at(rest) => Some(expected),
+            _ => schema.fields.iter().position(|field| field.is_named_at(rest)),
+        };
+        match found {
+            Some(index) => reader.advance(schema.fields[index].name.len() + 1),
+            None => {
+                // It may be written with escapes.
+                let name = reader.string(&mut self.unescaped)?;
+                found = schema.fields.iter().position(|field| field.name.as_bytes() == name);
             }
         }
-        path
-    }
-}
-
-/// Reads an object into the fields of a message, without key and length.
-struct Object<'o> {
-    schema: &'static Schema,
-    output: &'o mut Output,
-}
-
-impl<'de> Visitor<'de> for Object<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", scalar::expectation(Kind::Message(self.schema)))
+        reader.colon()?;
+        Ok(found)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { schema, output } = self;
-        let start = output.bytes.len();
-        let first_piece = output.pieces.len();
-        while let Some(name) = map.next_key_seed(Name(schema))? {
-            let Some(field) = name else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            output.path.push(Step::Field(field.name));
-            let begin = output.bytes.len();
-            let is_set = map.next_value_seed(FieldValue { field, output })?;
-            output.path.pop();
-            if is_set {
-                // Only the latest is remembered, so that no text makes this list long.
-                remove_after(&mut output.pieces, first_piece, |piece| piece.field.excludes(field));
-                let range = begin..output.bytes.len();
-                output.pieces.push(Piece { field, range });
-            }
+    /// Reads what stands behind a name and says whether it sets the field: `null` does not.
+    #[inline(always)]
+    fn value(&mut self, field: &'static Field, reader: &mut Reader<'_>, depth: u32) -> Read<bool> {
+        let first = reader.peek();
+        if first == Some(b'n') {
+            reader.word("null")?;
+            return Ok(false);
         }
-        output.finish_message(start, first_piece);
-        Ok(())
-    }
-}
-
-/// Removes what matches from the elements at `first` and after.
-fn remove_after<T>(elements: &mut Vec<T>, first: usize, matches: impl Fn(&T) -> bool) {
-    if let Some(index) = elements[first..].iter().position(matches) {
-        // At most one can match: each was checked against the ones before it.
-        elements.remove(first + index);
-    }
-}
-
-/// Reads a name into the field it stands for.
-struct Name(&'static Schema);
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Option<&'static Field>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_identifier(self)
-    }
-}
-
-impl Visitor<'_> for Name {
-    type Value = Option<&'static Field>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.fields.iter().find(|field| field.name == name))
-    }
-}
-
-/// Reads what stands behind a name and says whether it sets the field: `null` does not.
-struct FieldValue<'o> {
-    field: &'static Field,
-    output: &'o mut Output,
-}
-
-impl<'de> DeserializeSeed<'de> for FieldValue<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de> Visitor<'de> for FieldValue<'_> {
-    type Value = bool;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if self.field.cardinality == Cardinality::Repeated { "a list of: " } else { "" };
-        write!(formatter, "{separator}{}", scalar::expectation(self.field.kind))
-    }
-
-    fn visit_none<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        if self.field.cardinality == Cardinality::Repeated {
-            return deserializer.deserialize_seq(self);
+        if field.cardinality == Cardinality::Repeated {
+            *reader = self.list(field, *reader, depth)?;
+        } else {
+            self.element(field, reader, depth, 1)?;
         }
-        let Self { field, output } = self;
-        Element { field, output }.deserialize(deserializer)?;
         Ok(true)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
-        let Self { field, output } = self;
+    fn list<'t>(&mut self, field: &'static Field, mut reader: Reader<'t>, depth: u32) -> Read<Reader<'t>> {
+        if reader.peek() != Some(b'[') {
+            return Err(mismatch(reader, &format!("a list of: {}", scalar::expectation(field.kind))));
+        }
+        let depth = enter(&mut reader, depth)?;
+        let mut is_open = !reader.take(b']');
         let mut index = 0;
-        loop {
-            output.path.push(Step::Index(index));
-            let element = list.next_element_seed(Element { field, output })?;
-            output.path.pop();
-            if element.is_none() {
-                return Ok(true);
+        // Neighbours mostly take as many bytes for their length.
+        let mut length_bytes = 1;
+        while is_open {
+            match self.element(field, &mut reader, depth, length_bytes) {
+                Ok(bytes) => length_bytes = bytes,
+                Err(fault) => return Err(fault.behind(Step::Index(index))),
             }
             index += 1;
+            is_open = reader.next_element(b']')?;
         }
+        Ok(reader)
     }
-}
 
-/// Reads one value and writes it with key and, for a message, length.
-struct Element<'o> {
-    field: &'static Field,
-    output: &'o mut Output,
-}
-
-impl Element<'_> {
-    fn write<E: Error>(self, scalar: Option<Scalar<'_>>, unexpected: Unexpected<'_>) -> Result<(), E> {
-        let scalar = scalar.ok_or_else(|| E::invalid_value(unexpected, &self))?;
-        if self.field.cardinality != Cardinality::Single || !scalar.is_default() {
-            scalar.write(self.field.number, &mut self.output.bytes);
+    /// Reads one value and writes it with its key and, for a message, its length.
+    ///
+    /// Takes how many bytes the length probably needs, and returns how many it needed.
+    #[inline(always)]
+    fn element(
+        &mut self,
+        field: &'static Field,
+        reader: &mut Reader<'_>,
+        depth: u32,
+        length_bytes: usize,
+    ) -> Read<usize> {
+        match (field.kind, reader.peek()) {
+            (Kind::Message(schema), Some(b'{')) => {
+                let start = begin_field(field.number, length_bytes, &mut self.output);
+                *reader = self.message(schema, *reader, depth)?;
+                return Ok(finish_field(start, length_bytes, &mut self.output));
+            }
+            (Kind::Message(_), Some(b'n')) => {
+                reader.word("null")?;
+                write_bytes_field(field.number, &[], &mut self.output);
+            }
+            (Kind::String, Some(b'"')) => {
+                reader.advance(1);
+                let text = reader.string(&mut self.unescaped)?;
+                if !text.is_empty() || field.cardinality != Cardinality::Single {
+                    write_bytes_field(field.number, text, &mut self.output);
+                }
+            }
+            _ => *reader = self.scalar(field, *reader)?,
         }
-        Ok(())
+        Ok(length_bytes)
     }
 
-    /// Writes the key, then what `body` writes with its length before it.
-    fn write_message<E>(self, body: impl FnOnce(&mut Output) -> Result<(), E>) -> Result<(), E> {
-        write_key(self.field.number, 2, &mut self.output.bytes);
-        let start = self.output.bytes.len();
-        body(self.output)?;
-        let bytes = &mut self.output.bytes;
-        let end = bytes.len();
-        write_varint((end - start) as u64, bytes);
-        let length = bytes.len() - end;
-        bytes[start..].rotate_right(length);
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Element<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Element<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&scalar::expectation(self.field.kind))
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        let scalar = match self.field.kind {
-            Kind::Bool => Some(Scalar::Varint(value.into())),
+    /// Reads a value that is not a message.
+    #[inline(never)]
+    fn scalar<'t>(&mut self, field: &'static Field, mut reader: Reader<'t>) -> Read<Reader<'t>> {
+        let begin = reader;
+        let scalar = match reader.peek() {
+            Some(b'"') => {
+                reader.advance(1);
+                let text = reader.string(&mut self.unescaped)?;
+                scalar::from_text(field.kind, text, &mut self.decoded)
+            }
+            Some(b'-' | b'0'..=b'9') => scalar::from_number(field.kind, reader.number()?),
+            Some(b't') if matches!(field.kind, Kind::Bool) => {
+                reader.word("true")?;
+                Some(Scalar::Varint(1))
+            }
+            Some(b'f') if matches!(field.kind, Kind::Bool) => {
+                reader.word("false")?;
+                Some(Scalar::Varint(0))
+            }
             _ => None,
         };
-        self.write(scalar, Unexpected::Bool(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        let scalar = scalar::from_number(self.field.kind, &Number::from(value));
-        self.write(scalar, Unexpected::Unsigned(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        let scalar = scalar::from_number(self.field.kind, &Number::from(value));
-        self.write(scalar, Unexpected::Signed(value))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        let number = Number::from_f64(value);
-        let scalar = number.and_then(|number| scalar::from_number(self.field.kind, &number));
-        self.write(scalar, Unexpected::Float(value))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        let scalar = scalar::from_text(self.field.kind, text);
-        self.write(scalar, Unexpected::Str(text))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        match self.field.kind {
-            Kind::Message(schema) => self.write_message(|output| Object { schema, output }.visit_map(map)),
-            _ => Err(A::Error::invalid_type(Unexpected::Map, &self)),
+        match scalar {
+            Some(scalar) if field.cardinality == Cardinality::Single && scalar.is_default() => {}
+            Some(scalar) => scalar.write(field.number, &mut self.output),
+            None => return Err(mismatch(begin, &scalar::expectation(field.kind))),
         }
+        Ok(reader)
     }
+}
 
-    /// `null` in a list.
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        match self.field.kind {
-            Kind::Message(_) => self.write_message(|_| Ok(())),
-            _ => Err(E::invalid_type(Unexpected::Unit, &self)),
-        }
-    }
+#[inline(always)]
+fn enter(reader: &mut Reader<'_>, depth: u32) -> Read<u32> {
+    reader.advance(1);
+    if depth < DEPTH_MAX { Ok(depth + 1) } else { Err(reader.too_deep()) }
+}
+
+/// What is wrong with the value that comes next: its form, else that it is not what is expected.
+#[cold]
+fn mismatch(mut reader: Reader<'_>, expectation: &str) -> Box<Fault> {
+    let first = reader.peek();
+    let (kind, end) = match first {
+        Some(b'{') => ("an object", reader),
+        Some(b'[') => ("a list", reader),
+        _ => match reader.behind_value(0) {
+            Err(fault) => return fault,
+            Ok(end) => match first {
+                Some(b'"') => ("string ", end),
+                Some(b'-' | b'0'..=b'9') => ("number ", end),
+                _ => ("", end),
+            },
+        },
+    };
+    let quote = bounded_to(QUOTE_BYTES_MAX, reader.until(end));
+    end.fault(&format!("invalid value: {kind}{quote}, expected {expectation}"))
 }

@@ -1,15 +1,16 @@
 //! Single values: JSON's forms of them and protobuf's.
 
-use std::borrow::Cow;
-
 use base64::{
     Engine as _,
     alphabet::{STANDARD, URL_SAFE},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde_json::Number;
 
-use super::schema::Kind;
+use super::{
+    reader::{Number, Reader},
+    scan::plain_len,
+    schema::Kind,
+};
 use crate::{
     text::hex,
     wire::{DecodeError, Field, write_bytes_field, write_key, write_varint},
@@ -26,11 +27,12 @@ pub(super) enum Scalar<'a> {
     Varint(u64),
     Fixed32(u32),
     Fixed64(u64),
-    Bytes(Cow<'a, [u8]>),
+    Bytes(&'a [u8]),
 }
 
 impl Scalar<'_> {
     /// Whether it is what an absent field means.
+    #[inline(always)]
     pub(super) fn is_default(&self) -> bool {
         match self {
             Self::Varint(value) | Self::Fixed64(value) => *value == 0,
@@ -39,6 +41,7 @@ impl Scalar<'_> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn write(&self, number: u32, output: &mut Vec<u8>) {
         match self {
             Self::Varint(value) => {
@@ -59,44 +62,62 @@ impl Scalar<'_> {
 }
 
 /// Reads a JSON string as a value of `kind`, or returns `None` when it is none.
-pub(super) fn from_text(kind: Kind, text: &str) -> Option<Scalar<'_>> {
+///
+/// What is not the text itself is put into `decoded`.
+#[inline(always)]
+pub(super) fn from_text<'a>(kind: Kind, text: &'a [u8], decoded: &'a mut Vec<u8>) -> Option<Scalar<'a>> {
+    decoded.clear();
     match kind {
-        Kind::String => Some(Scalar::Bytes(text.as_bytes().into())),
+        Kind::String => Some(Scalar::Bytes(text)),
         Kind::Bytes => {
-            let engine = if text.contains(['-', '_']) { BASE64_URL } else { BASE64 };
-            engine.decode(text).ok().map(|bytes| Scalar::Bytes(bytes.into()))
+            let is_url = text.iter().any(|byte| matches!(byte, b'-' | b'_'));
+            let engine = if is_url { BASE64_URL } else { BASE64 };
+            engine.decode_vec(text, decoded).ok()?;
+            Some(Scalar::Bytes(decoded))
         }
-        Kind::Id(length) => match text.len() {
-            0 => Some(Scalar::Bytes(Cow::default())),
-            digits if digits == 2 * length => from_hex(text).map(|bytes| Scalar::Bytes(bytes.into())),
-            _ => None,
-        },
+        Kind::Id(length) => {
+            if !text.is_empty() && text.len() != 2 * length {
+                return None;
+            }
+            decode_hex(text, decoded)?;
+            Some(Scalar::Bytes(decoded))
+        }
         Kind::Enum(values) => {
-            let (_, value) = values.iter().find(|(name, _)| *name == text)?;
+            let (_, value) = values.iter().find(|(name, _)| name.as_bytes() == text)?;
             Some(varint(i64::from(*value)))
         }
         Kind::Double => {
             let value = match text {
-                "NaN" => f64::NAN,
-                "Infinity" => f64::INFINITY,
-                "-Infinity" => f64::NEG_INFINITY,
-                _ => return from_number(kind, &number(text)?),
+                b"NaN" => f64::NAN,
+                b"Infinity" => f64::INFINITY,
+                b"-Infinity" => f64::NEG_INFINITY,
+                _ => return from_number(kind, number(text)?),
             };
             Some(Scalar::Fixed64(value.to_bits()))
         }
         Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Fixed32 | Kind::Fixed64 => {
-            from_number(kind, &number(text)?)
+            from_number(kind, number(text)?)
         }
         Kind::Bool | Kind::Message(_) => None,
     }
 }
 
 /// Reads a JSON number as a value of `kind`, or returns `None` when it does not fit.
-pub(super) fn from_number(kind: Kind, number: &Number) -> Option<Scalar<'static>> {
+#[inline(always)]
+pub(super) fn from_number(kind: Kind, number: Number) -> Option<Scalar<'static>> {
     if let Kind::Double = kind {
-        return number.as_f64().map(|value| Scalar::Fixed64(value.to_bits()));
+        let float = match number {
+            Number::Integer(integer) => integer as f64,
+            Number::Float(float) => float,
+        };
+        return Some(Scalar::Fixed64(float.to_bits()));
     }
-    let integer = integer(number)?;
+    let integer = match number {
+        Number::Integer(integer) => integer,
+        // protobuf's JSON takes `1.0` and `1e3` for integers.
+        Number::Float(float) if float.fract() == 0.0 => float as i128,
+        Number::Float(_) => return None,
+    };
     match kind {
         Kind::Int32 | Kind::Enum(_) => i32::try_from(integer).ok().map(|value| varint(value.into())),
         Kind::Int64 => i64::try_from(integer).ok().map(varint),
@@ -135,9 +156,7 @@ pub(super) fn from_field<'a>(field: &Field<'a>, kind: Kind) -> Result<Scalar<'a>
         Kind::Int64 => Scalar::Varint(field.varint()?),
         Kind::Fixed32 => Scalar::Fixed32(field.fixed32()?),
         Kind::Fixed64 | Kind::Double => Scalar::Fixed64(field.fixed64()?),
-        Kind::String | Kind::Bytes | Kind::Id(_) | Kind::Message(_) => {
-            Scalar::Bytes(field.bytes()?.bytes.into())
-        }
+        Kind::String | Kind::Bytes | Kind::Id(_) | Kind::Message(_) => Scalar::Bytes(field.bytes()?.bytes),
     })
 }
 
@@ -168,7 +187,25 @@ pub(super) fn print(kind: Kind, scalar: &Scalar<'_>, output: &mut Vec<u8>) {
 
 /// Prints a string with quotes and escapes.
 fn print_text(text: &str, output: &mut Vec<u8>) {
-    serde_json::to_writer(output, text).expect("a string is valid JSON and a vector takes all bytes");
+    output.push(b'"');
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let (plain, special) = rest.split_at(plain_len(rest));
+        output.extend_from_slice(plain);
+        let Some((&byte, after)) = special.split_first() else { break };
+        match byte {
+            b'"' => output.extend_from_slice(b"\\\""),
+            b'\\' => output.extend_from_slice(b"\\\\"),
+            0x08 => output.extend_from_slice(b"\\b"),
+            0x0c => output.extend_from_slice(b"\\f"),
+            b'\n' => output.extend_from_slice(b"\\n"),
+            b'\r' => output.extend_from_slice(b"\\r"),
+            b'\t' => output.extend_from_slice(b"\\t"),
+            _ => output.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        }
+        rest = after;
+    }
+    output.push(b'"');
 }
 
 fn print_display(value: impl std::fmt::Display, output: &mut Vec<u8>) {
@@ -180,42 +217,41 @@ fn varint(value: i64) -> Scalar<'static> {
     Scalar::Varint(value.cast_unsigned())
 }
 
-/// The number if it has no fraction: protobuf's JSON takes `1.0` and `1e3` for integers.
-fn integer(number: &Number) -> Option<i128> {
-    if let Some(integer) = number.as_i128() {
-        return Some(integer);
+/// A number written as a string, with nothing around it.
+#[inline(always)]
+fn number(text: &[u8]) -> Option<Number> {
+    let mut reader = Reader::new(text);
+    let number = reader.number().ok()?;
+    reader.rest().is_empty().then_some(number)
+}
+
+/// Decodes an even number of hexadecimal digits, unless one of them is none.
+#[inline(always)]
+fn decode_hex(text: &[u8], output: &mut Vec<u8>) -> Option<()> {
+    let (pieces, rest) = text.as_chunks::<16>();
+    let mut all = 0;
+    for piece in pieces {
+        let nibbles = piece.map(nibble);
+        let mut bytes = [0; 8];
+        for (byte, pair) in bytes.iter_mut().zip(nibbles.as_chunks::<2>().0) {
+            *byte = pair[0] << 4 | pair[1] & 0xf;
+            all |= pair[0] | pair[1];
+        }
+        output.extend_from_slice(&bytes);
     }
-    let float = number.as_f64()?;
-    (float.fract() == 0.0).then_some(float as i128)
+    (all <= 0xf && rest.is_empty()).then_some(())
 }
 
-/// A number written as a string. Times are: nearly all are plain digits, which need no JSON reader.
-fn number(text: &str) -> Option<Number> {
-    let plain = match text.as_bytes() {
-        // JSON allows neither a plus sign nor leading zeros.
-        [b'1'..=b'9', ..] => text.parse::<u64>().ok(),
-        _ => None,
-    };
-    plain.map(Number::from).or_else(|| text.parse().ok())
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let nibble = |digit: u8| NIBBLES[usize::from(digit)];
-    let byte = |pair: &[u8]| {
-        let (high, low) = (nibble(pair[0]), nibble(pair[1]));
-        ((high | low) <= 0xf).then_some(high << 4 | low)
-    };
-    text.as_bytes().chunks_exact(2).map(byte).collect()
-}
-
-/// The value of each hexadecimal digit, 0xff for any other byte.
-const NIBBLES: [u8; 256] = {
-    let mut values = [0xff; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
-        values[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
-        digit += 1;
+/// The value of a hexadecimal digit, 0xff for any other byte.
+#[inline(always)]
+fn nibble(digit: u8) -> u8 {
+    let number = digit.wrapping_sub(b'0');
+    let letter = (digit | 0x20).wrapping_sub(b'a');
+    if number < 10 {
+        number
+    } else if letter < 6 {
+        letter + 10
+    } else {
+        0xff
     }
-    values
-};
+}

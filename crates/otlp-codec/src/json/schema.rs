@@ -47,8 +47,20 @@ pub(super) enum Kind {
 impl Field {
     /// Whether setting one unsets the other.
     pub(super) fn excludes(&self, other: &Self) -> bool {
-        let both = |cardinality| self.cardinality == cardinality && other.cardinality == cardinality;
-        self.number == other.number || both(Cardinality::OneOf)
+        self.slot() == other.slot()
+    }
+
+    /// A bit for what a message can hold once: this field, or one of the members of its oneof.
+    #[inline]
+    pub(super) fn slot(&self) -> u32 {
+        if self.cardinality == Cardinality::OneOf { 1 } else { 1 << self.number }
+    }
+
+    /// Whether a text begins with the name and the quote behind it.
+    #[inline]
+    pub(super) fn is_named_at(&self, text: &[u8]) -> bool {
+        let name = self.name.as_bytes();
+        text.get(name.len()) == Some(&b'"') && text.starts_with(name)
     }
 }
 

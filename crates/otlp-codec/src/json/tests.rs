@@ -126,6 +126,10 @@ fn j7_j8_integers_are_numbers_or_text() {
         assert!(try_span(&format!(r#""flags":{invalid}"#)).is_err(), "{invalid}");
     }
     assert!(try_span(r#""startTimeUnixNano":18446744073709551616"#).is_err());
+    for invalid in ["-9223372036854775809", r#""-9223372036854775809""#, "9223372036854775808"] {
+        let members = format!(r#""attributes":[{{"value":{{"intValue":{invalid}}}}}]"#);
+        assert!(try_span(&members).is_err(), "{invalid}");
+    }
 }
 
 #[test]
@@ -182,6 +186,7 @@ fn j10_doubles_are_numbers_or_text() {
         ("1", 1.0),
         (r#""1.5""#, 1.5),
         ("-0.0", -0.0),
+        ("-0", -0.0),
         ("1e308", 1e308),
         ("18446744073709551616", 18_446_744_073_709_551_616.0),
         (r#""Infinity""#, f64::INFINITY),
@@ -295,6 +300,26 @@ fn d12_deep_nesting_is_an_error_and_no_overflow() {
 }
 
 #[test]
+fn d12_lists_and_objects_nest_to_128_and_no_further() {
+    let resource = |value: &str| {
+        let lists = format!("{}{value}{}", r#"{"arrayValue":{"values":["#.repeat(40), "]}}".repeat(40));
+        let json = format!(r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"value":{lists}}}]}}}}]}}"#);
+        to_protobuf(Message::TracesData, json.as_bytes())
+    };
+    // The innermost of these is the 127th.
+    assert!(resource("{}").is_ok());
+    for (deep, too_deep) in [
+        (r#"{"arrayValue":{}}"#, r#"{"arrayValue":{"values":[]}}"#),
+        (r#"{"unknown":[]}"#, r#"{"unknown":[{}]}"#),
+        (r#"{"unknown":{"a":1}}"#, r#"{"unknown":{"a":[]}}"#),
+    ] {
+        assert!(resource(deep).is_ok(), "{deep}");
+        let error = resource(too_deep).expect_err(too_deep).to_string();
+        assert!(error.contains("deeper than 128"), "{error}");
+    }
+}
+
+#[test]
 fn d12_deep_protobuf_is_printed_to_the_limit_and_is_no_overflow() {
     let nested = |depth| {
         let mut any = AnyValue { value: Some(Value::BoolValue(true)) };
@@ -352,6 +377,71 @@ fn errors_say_where_and_what_and_stay_short() {
     assert_eq!((error.line(), error.column()), (2, 13));
     let error = try_span(&format!(r#""kind":"{}""#, "x".repeat(10_000))).unwrap_err();
     assert!(error.to_string().len() < 1024, "{error}");
+}
+
+#[test]
+fn an_error_names_what_is_there_and_what_is_expected() {
+    let cases = [
+        (r#""name":7"#, "invalid value: number 7, expected a string"),
+        (r#""name":true"#, "invalid value: true, expected a string"),
+        (r#""name":[]"#, "invalid value: a list, expected a string"),
+        (r#""status":"OK""#, "invalid value: string \"OK\", expected an object (Status)"),
+        (r#""attributes":{}"#, "invalid value: an object, expected a list of: an object (KeyValue)"),
+        (r#""attributes":[7]"#, "invalid value: number 7, expected an object (KeyValue)"),
+        (r#""kind":1e999"#, "number out of range"),
+        (r#""kind":nul"#, "expected value"),
+        (r#""kind" 1"#, "expected `:`"),
+        (r#""kind":1;"#, "expected `,` or `}`"),
+        (r#""links":[{};"#, "expected `,` or `]`"),
+        ("kind:1", "key must be a string"),
+    ];
+    for (members, problem) in cases {
+        let error = try_span(members).expect_err(members).to_string();
+        assert!(error.ends_with(&format!(": {problem}")), "{members}: {error}");
+    }
+    let error = to_protobuf(Message::TracesData, b"{\n").unwrap_err();
+    assert_eq!((error.line(), error.column()), (1, 2), "{error}");
+    assert!(error.to_string().contains("the text ends"), "{error}");
+}
+
+#[test]
+fn what_is_no_json_is_an_error_in_the_fields_of_a_message() {
+    for members in [
+        r#""kind":01"#,
+        r#""kind":-"#,
+        r#""kind":1."#,
+        r#""kind":.5"#,
+        r#""kind":+1"#,
+        r#""kind":1e"#,
+        r#""kind":0x1"#,
+        r#""kind":1,"#,
+        r#""name":"a"#,
+        r#""name":"\"#,
+        r#""name":"\x""#,
+        r#""name":"\u00g0""#,
+        "\"name\":\"a\nb\"",
+        "\"name\":\"12345678\u{1f}\"",
+        "\"na\u{0}me\":1",
+        "'name':1",
+        "\u{a0}\"name\":\"\"",
+        r#""links":[{},]"#,
+        r#""links":[,]"#,
+    ] {
+        assert!(try_span(members).is_err(), "{members}");
+    }
+}
+
+/// JSON can write it; UTF-8, and with it protobuf, cannot.
+#[test]
+fn half_of_a_surrogate_pair_is_an_error_where_it_is_read() {
+    for half in [r"\ud800", r"\udc00", r"\ud800x", r"\ud800\u0041", r"\ud800\ud800", r"\ud800\n"] {
+        let error = try_span(&format!(r#""name":"{half}""#)).expect_err(half).to_string();
+        assert!(error.contains("surrogate"), "{error}");
+        assert!(try_span(&format!(r#""{half}":1"#)).is_err(), "{half}");
+        assert_eq!(span(&format!(r#""unknown":"{half}""#)), Span::default());
+    }
+    assert_eq!(span(r#""name":"\ud83d\uDE00\u00e9\/\b\f\n\r\t\"\\""#).name, "😀é/\u{8}\u{c}\n\r\t\"\\");
+    assert_eq!(span(r#""n\u0061me":"n""#).name, "n");
 }
 
 #[test]
