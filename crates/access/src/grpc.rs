@@ -19,8 +19,9 @@ use crate::{Door, entrance::EntranceLayer, incoming::incoming, oversize::Oversiz
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// HTTP/2's default of 64 KiB in flight would make a large request wait for round trips.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// Likewise of a connection, over all its streams.
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Likewise of a connection, over all its streams: as much as each client can make wait in memory
+/// before anyone has looked at it, which is then not counted as in flight.
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 /// A request of a thousand spans comes in a few frames instead of dozens.
 const FRAME_BYTES_MAX: u32 = 256 << 10;
 
