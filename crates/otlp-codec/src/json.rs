@@ -77,11 +77,12 @@ pub fn to_protobuf(message: Message, json: &[u8]) -> Result<Vec<u8>, JsonError> 
 ///
 /// 64-bit integers are strings, ids are lower-case hexadecimal, bytes are padded base64, enums are
 /// numbers, defaults are omitted. Fields it does not know are dropped; text that is not UTF-8 gets
-/// U+FFFD where it is wrong. A message inside more than 120 lists and objects is printed as an empty one.
+/// U+FFFD where it is wrong. A message inside more than 120 lists and objects is printed as an empty one,
+/// and so is one whose own fields are malformed: what is around it stays readable.
 ///
 /// # Errors
 ///
-/// When the bytes are malformed.
+/// When the fields of the message itself are malformed.
 pub fn from_protobuf(message: Message, protobuf: &[u8]) -> Result<Vec<u8>, DecodeError> {
     print::print(message.schema(), protobuf)
 }

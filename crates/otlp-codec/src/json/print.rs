@@ -43,7 +43,7 @@ impl Printer {
                 (_, Kind::Message(inner)) => match message_pieces(schema, field, pieces)? {
                     Some(inner_pieces) => {
                         self.output.extend_from_slice(name.as_bytes());
-                        self.message(inner, &inner_pieces)?;
+                        self.inner_message(inner, &inner_pieces);
                         true
                     }
                     None => false,
@@ -64,6 +64,17 @@ impl Printer {
         self.output.push(b'}');
         self.depth -= 1;
         Ok(())
+    }
+
+    /// Prints a message inside of another, one that is malformed as an empty one: it must not take
+    /// along what is around it.
+    fn inner_message(&mut self, schema: &Schema, pieces: &[Slice<'_>]) {
+        let (begin, depth) = (self.output.len(), self.depth);
+        if self.message(schema, pieces).is_err() {
+            self.output.truncate(begin);
+            self.output.extend_from_slice(b"{}");
+            self.depth = depth;
+        }
     }
 
     /// Prints all occurrences of a repeated field, or nothing when there is none.
@@ -88,7 +99,10 @@ impl Printer {
             }
             is_printed = true;
             match field.kind {
-                Kind::Message(inner) => self.message(inner, &[occurrence.bytes()?]),
+                Kind::Message(inner) => {
+                    self.inner_message(inner, &[occurrence.bytes()?]);
+                    Ok(())
+                }
                 kind => {
                     scalar::print(kind, &scalar::from_field(&occurrence, kind)?, &mut self.output);
                     Ok(())

@@ -11,6 +11,7 @@ use otlp_proto::opentelemetry::proto::{
 use prost::Message as _;
 
 use super::*;
+use crate::wire::write_bytes_field;
 
 /// Reads a request whose only span has these members.
 fn try_span(members: &str) -> Result<Span, JsonError> {
@@ -472,7 +473,7 @@ fn a_message_field_that_occurs_twice_is_printed_merged() {
         ResourceSpans { resource: Some(resource), ..ResourceSpans::default() }.encode_to_vec()
     });
     let mut request = Vec::new();
-    crate::wire::write_bytes_field(1, &twice.concat(), &mut request);
+    write_bytes_field(1, &twice.concat(), &mut request);
     let merged = ExportTraceServiceRequest::decode(&request[..]).unwrap().encode_to_vec();
     assert_ne!(request, merged);
     assert_eq!(from_protobuf(Message::TracesData, &request), from_protobuf(Message::TracesData, &merged));
@@ -494,7 +495,7 @@ fn of_the_members_of_a_oneof_on_the_wire_the_last_one_is_printed() {
             for number in [2, 1, 1, 1] {
                 let inner = std::mem::take(&mut bytes);
                 let content = if number == 2 { any } else { &inner };
-                crate::wire::write_bytes_field(number, content, &mut bytes);
+                write_bytes_field(number, content, &mut bytes);
             }
             String::from_utf8(from_protobuf(Message::TracesData, &bytes).unwrap()).unwrap()
         };
@@ -520,7 +521,34 @@ fn unknown_fields_are_dropped_and_broken_text_is_replaced() {
 
 #[test]
 fn malformed_protobuf_is_an_error() {
-    for bytes in [&[0x0a, 0x01][..], &[0x0a, 0x01, 0x08], &[0x08, 0x01]] {
+    for bytes in [&[0x0a, 0x01][..], &[0x08, 0x01]] {
         assert!(from_protobuf(Message::TracesData, bytes).is_err(), "{bytes:?}");
     }
+}
+
+#[test]
+fn what_is_malformed_inside_is_printed_empty_and_takes_nothing_along() {
+    let span = |name: &str, attributes: &[&[u8]]| {
+        let mut span = Vec::new();
+        write_bytes_field(5, name.as_bytes(), &mut span);
+        attributes.iter().for_each(|attribute| write_bytes_field(9, attribute, &mut span));
+        span
+    };
+    let wrap = |number, message: &[u8]| {
+        let mut outer = Vec::new();
+        write_bytes_field(number, message, &mut outer);
+        outer
+    };
+    // A key that ends beyond its message, between two that are well.
+    let well = wrap(1, b"well");
+    let broken = span("broken", &[&well, b"\x0a\x7fcut", &well]);
+    let spans = [wrap(2, &broken), wrap(2, &span("whole", &[&well]))].concat();
+    let data = wrap(1, &wrap(2, &spans));
+    let text = String::from_utf8(from_protobuf(Message::TracesData, &data).unwrap()).unwrap();
+    let expected = concat!(
+        r#"{"resourceSpans":[{"scopeSpans":[{"spans":["#,
+        r#"{"name":"broken","attributes":[{"key":"well"},{},{"key":"well"}]},"#,
+        r#"{"name":"whole","attributes":[{"key":"well"}]}]}]}]}"#
+    );
+    assert_eq!(text, expected);
 }
