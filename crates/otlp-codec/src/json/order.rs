@@ -47,7 +47,7 @@ impl Order {
         }
     }
 
-    #[inline(never)]
+    #[cold]
     fn add_piece(&mut self, field: &'static Field, begin: usize, output: &[u8]) {
         if self.pieces.is_empty() {
             self.find_pieces(&output[self.start..begin]);
@@ -74,7 +74,7 @@ impl Order {
         }
     }
 
-    #[inline(never)]
+    #[cold]
     fn sort(mut self, output: &mut Vec<u8>) {
         self.pieces.sort_by_key(|piece| piece.field.number);
         let end = output.len();
