@@ -50,7 +50,7 @@ bench-state *arguments:
     @cargo build --release --package state-bench --locked
     @{{target}}/release/state-bench "$@"
 
-# Measure what it costs to get telemetry in (`just bench-doors --help`)
+# Measure what it costs to get telemetry in, also under overload and when an engine fails (`just bench-doors --help`)
 bench-doors *arguments:
     @cargo build --release --package door-bench --package engine --package ingest-gateway --locked
     @{{target}}/release/door-bench "$@"

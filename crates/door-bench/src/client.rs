@@ -23,6 +23,9 @@ const CONNECTIONS: usize = 4;
 /// What an exporter waits: OpenTelemetry specification, `OTEL_EXPORTER_OTLP_TIMEOUT`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Where gRPC has it.
+pub(crate) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
 /// Where requests go, over a connection that stays open.
 #[derive(Debug, Clone)]
 pub(crate) enum Door {

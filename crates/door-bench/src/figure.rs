@@ -19,8 +19,11 @@ pub(crate) struct Figure {
 pub(crate) enum Unit {
     Microseconds,
     Times,
+    /// A part of one.
+    Share,
     PerSecond,
     Count,
+    Bytes,
 }
 
 /// What the value may be.
@@ -56,8 +59,10 @@ impl Unit {
             Self::Microseconds if value < 0.0 => format!("−{}", duration(-value)),
             Self::Microseconds => duration(value),
             Self::Times => format!("{value:.1} ×"),
+            Self::Share => format!("{:.0} %", value * 100.0),
             Self::PerSecond => rate(value),
             Self::Count => thousands(value as usize),
+            Self::Bytes => format!("{:.0} MiB", value / f64::from(1 << 20)),
         }
     }
 }

@@ -1,10 +1,13 @@
-//! Measures what it costs to get telemetry in, and compares it with its mark.
+//! Measures what it costs to get telemetry in, how doors do under overload and without an engine,
+//! and compares it with its mark.
 
 mod client;
 mod codec;
 mod engine;
 mod figure;
 mod gateway;
+mod leave;
+mod overload;
 mod report;
 mod requests;
 mod row;
@@ -29,8 +32,9 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures what it costs to get telemetry in: the codec in this process, engine and gateway as
-/// processes of their own.
+/// Measures what it costs to get telemetry in (the codec in this process, engine and gateway as
+/// processes of their own), what comes through when four times too much is offered, and how soon a
+/// gateway leaves an engine that fails.
 ///
 /// Prints a markdown table, or one line of JSON in which `failed` names the rows that miss a mark.
 #[derive(Debug, Parser)]

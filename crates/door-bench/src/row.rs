@@ -1,6 +1,14 @@
 //! The rows of the benchmark: a way in each.
 
-use crate::{codec, engine, figure::Figure, gateway, requests::Shape, scale::Scale};
+use crate::{
+    codec, engine,
+    figure::Figure,
+    gateway,
+    leave::{self, Fault},
+    overload::{self, Way},
+    requests::Shape,
+    scale::Scale,
+};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,10 +20,18 @@ pub(crate) enum Row {
     GatewayProtobuf,
     GatewayJson,
     GatewayLatency,
+    OverloadEngine,
+    OverloadGatewayHttp,
+    OverloadGatewayGrpc,
+    LeaveKilled,
+    LeaveHung,
+    LeaveDraining,
+    LeaveSlow,
+    LeaveRefusing,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Split,
         Self::JsonDecode,
         Self::Engine1000,
@@ -23,6 +39,14 @@ impl Row {
         Self::GatewayProtobuf,
         Self::GatewayJson,
         Self::GatewayLatency,
+        Self::OverloadEngine,
+        Self::OverloadGatewayHttp,
+        Self::OverloadGatewayGrpc,
+        Self::LeaveKilled,
+        Self::LeaveHung,
+        Self::LeaveDraining,
+        Self::LeaveSlow,
+        Self::LeaveRefusing,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -34,6 +58,14 @@ impl Row {
             Self::GatewayProtobuf => "gateway-protobuf",
             Self::GatewayJson => "gateway-json",
             Self::GatewayLatency => "gateway-latency",
+            Self::OverloadEngine => "overload-engine",
+            Self::OverloadGatewayHttp => "overload-gateway-http",
+            Self::OverloadGatewayGrpc => "overload-gateway-grpc",
+            Self::LeaveKilled => "leave-killed",
+            Self::LeaveHung => "leave-hung",
+            Self::LeaveDraining => "leave-draining",
+            Self::LeaveSlow => "leave-slow",
+            Self::LeaveRefusing => "leave-refusing",
         }
     }
 
@@ -47,6 +79,14 @@ impl Row {
             Self::GatewayProtobuf => "gateway: protobuf over HTTP, passed through to an engine",
             Self::GatewayJson => "gateway: JSON over HTTP, to an engine",
             Self::GatewayLatency => "gateway: latency added to a request of 20 spans, one at a time",
+            Self::OverloadEngine => "engine under four times the load it can take, gRPC",
+            Self::OverloadGatewayHttp => "gateway before an engine, likewise, HTTP",
+            Self::OverloadGatewayGrpc => "gateway before an engine, likewise, gRPC",
+            Self::LeaveKilled => "gateway before three engines, one is killed",
+            Self::LeaveHung => "one is stopped (SIGSTOP) and goes on",
+            Self::LeaveDraining => "one is asked to end (SIGTERM)",
+            Self::LeaveSlow => "one answers 300 ms later",
+            Self::LeaveRefusing => "one refuses everything and calls itself healthy",
         }
     }
 
@@ -59,6 +99,14 @@ impl Row {
             Self::GatewayProtobuf => gateway::protobuf(scale).await,
             Self::GatewayJson => gateway::json(scale).await,
             Self::GatewayLatency => gateway::latency(scale).await,
+            Self::OverloadEngine => overload::measure(scale, Way::Engine).await,
+            Self::OverloadGatewayHttp => overload::measure(scale, Way::GatewayHttp).await,
+            Self::OverloadGatewayGrpc => overload::measure(scale, Way::GatewayGrpc).await,
+            Self::LeaveKilled => leave::measure(scale, Fault::Killed).await,
+            Self::LeaveHung => leave::measure(scale, Fault::Hung).await,
+            Self::LeaveDraining => leave::measure(scale, Fault::Draining).await,
+            Self::LeaveSlow => leave::measure(scale, Fault::Slow).await,
+            Self::LeaveRefusing => leave::measure(scale, Fault::Refusing).await,
         }
     }
 }
