@@ -3,6 +3,7 @@
 //! * [`split_traces`] and [`split_logs`] cut an export request into one [`Part`] per trace or
 //!   correlation key, with the [`Facts`] a store wants to know about it.
 //! * [`partition_traces`] and [`partition_logs`] cut one into smaller requests for several places.
+//! * [`select_traces`] and [`select_logs`] take some of the items out of a part.
 //! * [`merge_traces`] and [`merge_logs`] read parts back as one message without duplicates.
 //! * [`json`] turns OTLP/JSON into protobuf and back.
 //!
@@ -19,6 +20,7 @@ mod log_record;
 mod merge;
 mod partition;
 mod seeded;
+mod select;
 mod span;
 mod split;
 mod structure;
@@ -29,6 +31,7 @@ pub use attributes::SplitOptions;
 pub use facts::{Facts, Origin, Root, UNKNOWN_SERVICE};
 pub use merge::{Merged, merge_logs, merge_traces};
 pub use partition::{Share, partition_logs, partition_traces};
+pub use select::{select_logs, select_traces};
 pub use split::{PARTS_BYTES_MAX, Part, RejectReason, Rejected, Split, Subject, split_logs, split_traces};
 pub use structure::Structure;
 pub use wire::DecodeError;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use otlp_codec::{
     Part, SplitOptions, Subject,
     json::{Message, from_protobuf},
-    merge_logs, merge_traces, partition_logs, partition_traces, split_logs, split_traces,
+    merge_logs, merge_traces, partition_logs, partition_traces, select_logs, select_traces, split_logs,
+    split_traces,
 };
 use otlp_proto::opentelemetry::proto::{logs::v1::LogsData, trace::v1::TracesData};
 use proptest::{collection::vec, prelude::*, test_runner::FileFailurePersistence};
@@ -183,6 +184,8 @@ proptest! {
             }
             let _ = split_logs(&bytes, &options);
         }
+        let _ = select_traces(&bytes, |place| place % 2 == 0);
+        let _ = select_logs(&bytes, |place| place % 2 == 0);
         let _ = merge_traces([&bytes[..], &bytes]);
         let _ = merge_logs([&bytes[..], &bytes]);
         for message in ALL_MESSAGES {
@@ -228,6 +231,34 @@ proptest! {
             }
             prop_assert_eq!(sorted(parts), sorted(whole.parts));
             prop_assert_eq!(received, whole.received);
+        }
+    }
+
+    #[test]
+    fn what_is_selected_by_place_has_the_identities_of_these_places(
+        bytes in any_wire_bytes(), wanted in vec(any::<bool>(), 64),
+    ) {
+        let is_wanted = |place: usize| wanted[place % wanted.len()];
+        let select = |identities: &[[u8; 16]], is_kept: &dyn Fn(usize) -> bool| -> Vec<[u8; 16]> {
+            identities.iter().enumerate().filter(|(place, _)| is_kept(*place)).map(|(_, id)| *id).collect()
+        };
+        if let Ok(split) = split_traces(&bytes, &with_keys()) {
+            for part in split.parts {
+                let selected = select_traces(&part.payload, is_wanted).unwrap();
+                let again = split_traces(&selected, &with_keys()).unwrap();
+                let identities = again.parts.into_iter().flat_map(|part| part.identities);
+                prop_assert_eq!(identities.collect::<Vec<_>>(), select(&part.identities, &is_wanted));
+                prop_assert_eq!(select_traces(&part.payload, |_| true).unwrap(), part.payload);
+            }
+        }
+        if let Ok(split) = split_logs(&bytes, &with_keys()) {
+            for part in split.parts {
+                let selected = select_logs(&part.payload, is_wanted).unwrap();
+                // The ordinal of a record counts those that are left out too: the first one of a kind stays.
+                let received = split_logs(&selected, &with_keys()).unwrap().received;
+                prop_assert_eq!(received as usize, select(&part.identities, &is_wanted).len());
+                prop_assert_eq!(select_logs(&part.payload, |_| true).unwrap(), part.payload);
+            }
         }
     }
 
