@@ -3,6 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use axum::http::StatusCode;
+pub(crate) use otlp_proto::status::{is_retryable, label};
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -13,20 +14,6 @@ const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 pub(crate) fn unavailable(message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER_DEFAULT));
     Status::with_error_details(Code::Unavailable, message, details)
-}
-
-/// True when a client may send the request again: the table of OTLP's "Failures".
-pub(crate) fn is_retryable(status: &Status) -> bool {
-    match status.code() {
-        Code::Cancelled
-        | Code::DeadlineExceeded
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unavailable
-        | Code::DataLoss => true,
-        Code::ResourceExhausted => status.get_details_retry_info().is_some(),
-        _ => false,
-    }
 }
 
 /// The HTTP code for a status that an engine gave.
@@ -78,29 +65,6 @@ pub(crate) fn is_timeout(status: &Status) -> bool {
 pub(crate) fn root_cause(status: &Status) -> String {
     let innermost = causes(status).last();
     innermost.map_or_else(|| status.message().to_owned(), ToString::to_string)
-}
-
-/// The name of a code as a metric label.
-pub(crate) fn label(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "ok",
-        Code::Cancelled => "cancelled",
-        Code::Unknown => "unknown",
-        Code::InvalidArgument => "invalid_argument",
-        Code::DeadlineExceeded => "deadline_exceeded",
-        Code::NotFound => "not_found",
-        Code::AlreadyExists => "already_exists",
-        Code::PermissionDenied => "permission_denied",
-        Code::ResourceExhausted => "resource_exhausted",
-        Code::FailedPrecondition => "failed_precondition",
-        Code::Aborted => "aborted",
-        Code::OutOfRange => "out_of_range",
-        Code::Unimplemented => "unimplemented",
-        Code::Internal => "internal",
-        Code::Unavailable => "unavailable",
-        Code::DataLoss => "data_loss",
-        Code::Unauthenticated => "unauthenticated",
-    }
 }
 
 fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {

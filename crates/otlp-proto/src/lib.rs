@@ -1,6 +1,7 @@
-//! Wire types of OTLP and of the correlation query API, generated from `proto/`; no behaviour.
+//! Wire types of OTLP and of the correlation query API, generated from `proto/`, and what OTLP says of statuses.
 
 pub mod raw;
+pub mod status;
 
 /// The generated modules, nested as the protobuf packages are.
 #[allow(
