@@ -1,4 +1,5 @@
-//! Closes correlations that are whole, idle, old or full, for ever. All engines of a state share the work.
+//! Closes correlations that are whole, idle, old or full, and hands them over for delivery. All engines of a
+//! state share the work.
 
 mod verdict;
 
@@ -8,6 +9,7 @@ use otlp_codec::Structure;
 use rand::Rng as _;
 use state_core::{Claim, Finish, Finished, Release, StateManager};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::metrics;
@@ -29,21 +31,27 @@ const CALM: Duration = Duration::from_secs(10);
 pub(crate) struct Closer {
     store: Arc<dyn StateManager>,
     rules: Rules,
+    /// Where they are handed over; `None` where nobody is to get them.
+    delivery: Option<delivery::Handle>,
     /// From when on it counts that nothing has arrived.
     calm_from: Instant,
 }
 
 impl Closer {
-    pub(crate) fn new(store: Arc<dyn StateManager>, rules: Rules) -> Self {
-        Self { store, rules, calm_from: Instant::now() }
+    pub(crate) fn new(
+        store: Arc<dyn StateManager>,
+        rules: Rules,
+        delivery: Option<delivery::Handle>,
+    ) -> Self {
+        Self { store, rules, delivery, calm_from: Instant::now() }
     }
 
-    /// Closes for ever.
-    pub(crate) async fn run(mut self) {
+    /// Closes until it is stopped; what it has begun by then is finished and handed over.
+    pub(crate) async fn run(mut self, stopped: CancellationToken) {
         loop {
             match self.look().await {
                 // There may be more.
-                Ok(claimed) if claimed == CLAIMED_MAX => continue,
+                Ok(claimed) if claimed == CLAIMED_MAX && !stopped.is_cancelled() => continue,
                 Ok(_) => {}
                 Err(error) => {
                     // The readiness check tells of a store that does not answer.
@@ -53,7 +61,10 @@ impl Closer {
             }
             // Engines that started together do not look together for ever.
             let pause = TICK.mul_f64(rand::rng().random_range(0.8..1.2));
-            sleep(pause).await;
+            tokio::select! {
+                () = stopped.cancelled() => return,
+                () = sleep(pause) => {}
+            }
         }
     }
 
@@ -72,14 +83,17 @@ impl Closer {
                 Verdict::Wait(look_after) => releases.push(Release { ticket: claim.ticket, look_after }),
             }
         }
-        let finishes: Vec<Finish> = closing
-            .iter()
-            .map(|(claim, close)| Finish { outbox: None, ..claim.finish(close.note()) })
-            .collect();
+        let offer = self.delivery.as_ref().map(delivery::Handle::offer);
+        let outbox = offer.as_ref().map(delivery::Offer::outbox);
+        let finishes: Vec<Finish> =
+            closing.iter().map(|(claim, close)| Finish { outbox, ..claim.finish(close.note()) }).collect();
         let (finished, released) = tokio::join!(self.store.finish(finishes), self.store.release(releases));
         for ((claim, close), finished) in closing.iter().zip(finished?) {
             match finished {
-                Finished::Finished if claim.has_news() => metrics::closed(close.cause.as_str()),
+                Finished::Finished if claim.has_news() => {
+                    metrics::closed(close.cause.as_str());
+                    offer.iter().for_each(|offer| offer.hand_over(claim));
+                }
                 Finished::Finished => metrics::closed("no_news"),
                 Finished::Changed | Finished::Lost => {}
             }

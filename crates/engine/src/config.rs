@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use access::{AuthConfig, LimitsConfig, LimitsKeys};
+use delivery::DeliveryConfig;
 use serde::{Deserialize, Serialize};
 use service_lifecycle::{
     AdminConfig, LogConfig, ShutdownConfig, TlsConfig, TlsKeys, Violation, deserialize_address, mask_password,
@@ -24,6 +25,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What belongs together, for how long, and how much of it.
     pub correlation: CorrelationConfig,
+    /// Where closed correlations are delivered to.
+    pub delivery: DeliveryConfig,
     /// How much memory the state may take.
     pub memory: MemoryConfig,
     /// Where Redis is and how it is used.
@@ -281,7 +284,7 @@ impl service_lifecycle::Config for Config {
         ("CORRELATION_TTL_SECONDS", "correlation.ttl_seconds"),
         ("CORR_WINDOW_SECONDS", "correlation.window_seconds"),
     ];
-    const SECRETS: &'static [&'static str] = &["redis.url"];
+    const SECRETS: &'static [&'static str] = &["delivery.url", "redis.url"];
     const SIBLING_SECTIONS: &'static [&'static str] = &["http", "engines"];
 
     fn admin(&self) -> &AdminConfig {
@@ -372,6 +375,7 @@ impl service_lifecycle::Config for Config {
             violations
                 .push(Violation::between(&keys, "expected room for at least one of the largest requests"));
         }
+        violations.extend(self.delivery.violations());
         if grpc.listen == self.admin.listen && grpc.listen.port() != 0 {
             violations.push(Violation::between(&["grpc.listen", "admin.listen"], "expected two addresses"));
         }
@@ -405,6 +409,13 @@ mod tests {
         config.redis.url = "redis://localhost:6379".into();
         config.redis.buckets = 0;
         assert_eq!(config.violations()[0].keys, ["redis.buckets"]);
+    }
+
+    #[test]
+    fn a_wrong_endpoint_is_named_by_its_key() {
+        let mut config = Config::default();
+        config.delivery.url = "collector:4317".into();
+        assert_eq!(config.violations()[0].keys, ["delivery.url"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         version: env!("CARGO_PKG_VERSION"),
         revision: option_env!("GIT_REVISION").unwrap_or("unknown"),
         about: "Receives OTLP over gRPC and correlates it, in memory or in a Redis Cluster that many engines share",
-        metrics: &[engine::METRICS, access::METRICS],
+        metrics: &[engine::METRICS, access::METRICS, delivery::METRICS],
     };
     service_lifecycle::run::<Config, _, _>(&app, |process: Process<Config>| async {
         let store = open(&process.config)?;

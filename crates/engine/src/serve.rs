@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use access::{Admission, Door, GrpcServer, Guard};
 use anyhow::Context as _;
+use delivery::Delivery;
+use futures::FutureExt as _;
 use otlp_proto::{
     FILE_DESCRIPTOR_SET,
     correlation::v1::correlation_service_server::CorrelationServiceServer,
@@ -11,7 +13,8 @@ use otlp_proto::{
 };
 use service_lifecycle::{Listener, Process, Tls, bind};
 use state_core::{Backend, StateManager};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
 use tonic::{
     codec::CompressionEncoding::{Gzip, Zstd},
     server::NamedService,
@@ -30,6 +33,8 @@ use crate::{
 
 /// What the gRPC port is called in metrics, and its section in the configuration.
 const DOOR: &str = "grpc";
+/// Of the time for draining, what is left for the store when nothing more is delivered.
+const RESERVE: Duration = Duration::from_secs(5);
 
 type Traces = TraceServiceServer<Receiver>;
 type Logs = LogsServiceServer<Receiver>;
@@ -48,6 +53,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let listener = bind(config.grpc.listen, "grpc.listen").await?;
     let tls = Tls::open(&files, &config.grpc.tls, &["h2"])?;
     let guard = Guard::open(&files, &config.auth)?;
+    let delivery = Delivery::start(&config.delivery, Arc::clone(&store))?;
     let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls);
     let receiver = Receiver::new(Arc::clone(&store), config.correlation.keys.clone());
     let server = GrpcServer {
@@ -60,14 +66,25 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     // Ends with the set, that is with this function.
     let mut background = JoinSet::new();
     background.spawn(maintain::expire(Arc::clone(&store)));
-    background.spawn(Closer::new(Arc::clone(&store), config.rules()).run());
+    // Ends when nothing comes in any more, and in good order.
+    let (mut closing, stopped) = (JoinSet::new(), CancellationToken::new());
+    let handle = delivery.as_ref().map(Delivery::handle);
+    closing.spawn(Closer::new(Arc::clone(&store), config.rules(), handle).run(stopped.clone()));
+    let grace = Duration::from_millis(config.shutdown.grace_ms);
+    let deadline =
+        shutdown.draining().map(move |()| Instant::now() + grace - RESERVE.min(grace / 2)).shared();
     let mut watch_store = Box::pin(maintain::watch_store(Arc::clone(&store), check));
-    let serving = server.serve(listener, readiness.subscribe(), shutdown.draining());
+    let serving = server.serve(listener, readiness.subscribe(), deadline.clone().map(drop));
     tokio::select! {
         served = serving => served.context("the gRPC server failed")?,
         failed = &mut watch_store => return failed,
     }
 
+    stopped.cancel();
+    closing.join_all().await;
+    if let Some(delivery) = delivery {
+        delivery.drain(deadline.await).await;
+    }
     if store.backend() == Backend::Memory {
         let correlations = store.get_correlation_count().await.unwrap_or_default();
         if correlations > 0 {

@@ -225,7 +225,8 @@ impl Default for EnginesConfig {
 impl Config for GatewayConfig {
     const SECRETS: &'static [&'static str] = &["engines.token"];
     // An engine beside the gateway may share its environment.
-    const SIBLING_SECTIONS: &'static [&'static str] = &["correlation", "grpc", "redis", "use_redis_state"];
+    const SIBLING_SECTIONS: &'static [&'static str] =
+        &["correlation", "delivery", "grpc", "redis", "use_redis_state"];
 
     fn admin(&self) -> &AdminConfig {
         &self.admin

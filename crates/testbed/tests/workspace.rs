@@ -8,10 +8,11 @@ use std::{
 };
 
 /// Levels of the crates; a dependency points to a lower one. `docs/architecture.md` explains them.
-const LEVELS: [(&str, u32); 9] = [
+const LEVELS: [(&str, u32); 10] = [
     ("engine", 3),
     ("ingest-gateway", 3),
     ("access", 2),
+    ("delivery", 2),
     ("state-memory", 2),
     ("state-redis", 2),
     ("state-core", 1),
