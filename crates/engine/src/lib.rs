@@ -14,6 +14,7 @@ mod refusals;
 mod regroup;
 mod serve;
 mod status;
+mod unkept;
 
 pub use config::{Config, CorrelationConfig, GrpcConfig, MemoryConfig, RedisConfig, RedisTlsConfig};
 pub use metrics::METRICS;

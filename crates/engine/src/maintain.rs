@@ -1,4 +1,4 @@
-//! What an engine does besides answering: watches its store, and frees what has expired.
+//! What an engine does besides answering: watches its store, frees what has expired, keeps the ledger.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,12 +8,14 @@ use state_core::StateManager;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
-use crate::metrics;
+use crate::{metrics, unkept::Unkept};
 
 /// How often the store is asked whether it serves.
 const READY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often what has expired is freed and the rest is counted.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often what was refused is entered into the ledger, and the ledger is read for the metrics.
+const LEDGER_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Follows whether the store serves. Ends only with an error: when the store can never serve as it
 /// is configured, and has not served before.
@@ -60,6 +62,24 @@ pub(crate) async fn expire(store: Arc<dyn StateManager>) {
         if let Err(error) = counted.await {
             // The readiness check tells of a store that does not answer.
             debug!(error = &error as &dyn std::error::Error, "expiry was put off");
+        }
+    }
+}
+
+/// Enters into the ledger what never reached the store, and tells what the ledger says, for ever.
+pub(crate) async fn keep_ledger(store: Arc<dyn StateManager>, unkept: Arc<Unkept>) {
+    let mut ticks = interval(LEDGER_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let kept = async {
+            unkept.enter(&*store).await?;
+            metrics::ledger(&store.get_ledger().await?);
+            Ok::<_, state_core::Error>(())
+        };
+        if let Err(error) = kept.await {
+            // The readiness check tells of a store that does not answer.
+            debug!(error = &error as &dyn std::error::Error, "the ledger was put off");
         }
     }
 }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metrics::{counter, histogram};
 use state_core::{
-    Append, Backend, Claim, CorrelationEntry, CorrelationKey, Event, EventId, Finish, Finished, Outcome,
-    Page, PutBack, RangeQuery, Release, Result, StateManager, Summary,
+    Append, Backend, Claim, CorrelationEntry, CorrelationKey, Event, EventId, Finish, Finished, Ledger,
+    Outcome, Page, PutBack, RangeQuery, Refused, Release, Result, StateManager, Summary,
 };
 use tokio::time::Instant;
 
@@ -68,6 +68,10 @@ impl StateManager for Measured {
         self.measure("claim_due", self.store.claim_due(max, lease)).await
     }
 
+    async fn claim_active(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
+        self.measure("claim_active", self.store.claim_active(max, lease)).await
+    }
+
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>> {
         self.measure("finish", self.store.finish(finishes)).await
     }
@@ -103,6 +107,14 @@ impl StateManager for Measured {
 
     async fn get_correlation_count(&self) -> Result<u64> {
         self.measure("get_correlation_count", self.store.get_correlation_count()).await
+    }
+
+    async fn get_ledger(&self) -> Result<Ledger> {
+        self.measure("get_ledger", self.store.get_ledger()).await
+    }
+
+    async fn note_refused(&self, refused: Vec<Refused>) -> Result<()> {
+        self.measure("note_refused", self.store.note_refused(refused)).await
     }
 
     async fn ready(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use metrics::{Unit, counter, gauge, histogram};
 use service_lifecycle::{Kind, Metric};
-use state_core::{Outcome, Signal};
+use state_core::{Account, Ledger, Outcome, Signal};
 
 /// Every metric of an engine. `signal` is `traces` or `logs`; items are spans or log records.
 pub const METRICS: &[Metric] = &[
@@ -71,6 +71,30 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Histogram,
         unit: Some(Unit::Seconds),
         help: "Time of operations on the state, by type and operation.",
+    },
+    Metric {
+        name: "state_ledger_items",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Items in the ledger of the whole state, by signal and account: received, kept, duplicate; delivered, stored, pending, deleted.",
+    },
+    Metric {
+        name: "state_ledger_refused_items",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Items that the ledger of the whole state has as refused, by signal and reason.",
+    },
+    Metric {
+        name: "state_ledger_expired_items",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Items that the ledger of the whole state has as expired, by signal and reason: pending, undelivered, stored or unseen.",
+    },
+    Metric {
+        name: "state_ledger_balanced",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "1 if nothing in the ledger of the whole state is unaccounted for, else 0.",
     },
     Metric {
         name: "active_correlations_total",
@@ -174,6 +198,35 @@ pub(crate) fn uncorrelated(items: u64) {
 
 pub(crate) fn correlations(count: u64) {
     gauge!("active_correlations_total").set(count as f64);
+}
+
+/// What the ledger says now. Several engines of one state tell the same.
+pub(crate) fn ledger(ledger: &Ledger) {
+    gauge!("state_ledger_balanced").set(if ledger.is_balanced() { 1.0 } else { 0.0 });
+    for signal in [Signal::Traces, Signal::Logs] {
+        let Account { received, kept, duplicate, refused, delivered, stored, pending, expired, deleted } =
+            ledger.of(signal);
+        let accounts = [
+            ("received", received),
+            ("kept", kept),
+            ("duplicate", duplicate),
+            ("delivered", delivered),
+            ("stored", stored),
+            ("pending", pending),
+            ("deleted", deleted),
+        ];
+        let signal = label(signal);
+        for (account, items) in accounts {
+            gauge!("state_ledger_items", "signal" => signal, "account" => account).set(*items as f64);
+        }
+        for (name, reasons) in
+            [("state_ledger_refused_items", refused), ("state_ledger_expired_items", expired)]
+        {
+            for (reason, items) in reasons {
+                gauge!(name, "signal" => signal, "reason" => reason.clone()).set(*items as f64);
+            }
+        }
+    }
 }
 
 pub(crate) fn closed(cause: &'static str) {

@@ -8,13 +8,13 @@ use otlp_proto::correlation::v1::{
     CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationStatus, CorrelationSummary,
     CountCorrelationsRequest, CountCorrelationsResponse, DeleteCorrelationRequest, DeleteCorrelationResponse,
     DescribeStateRequest, DescribeStateResponse, GetCorrelationRequest, GetCorrelationResponse,
-    ListCorrelationsRequest, ListCorrelationsResponse, StateBackend, View,
-    correlation_service_server::CorrelationService,
+    GetLedgerRequest, GetLedgerResponse, LedgerAccount, ListCorrelationsRequest, ListCorrelationsResponse,
+    StateBackend, View, correlation_service_server::CorrelationService,
 };
 use prost_types::Timestamp;
 use state_core::{
-    Backend, CorrelationEntry, CorrelationKey, Cursor, Error, Filter, Fragment, RangeQuery, StateManager,
-    Summary, Tenant,
+    Account, Backend, CorrelationEntry, CorrelationKey, Cursor, Error, Filter, Fragment, RangeQuery,
+    StateManager, Summary, Tenant,
 };
 use tonic::{Request, Response, Status};
 use tracing::warn;
@@ -125,6 +125,16 @@ impl CorrelationService for Query {
         Ok(Response::new(CountCorrelationsResponse { correlations, state: self.backend().into() }))
     }
 
+    async fn get_ledger(
+        &self,
+        request: Request<GetLedgerRequest>,
+    ) -> Result<Response<GetLedgerResponse>, Status> {
+        door::demand_all_tenants(&request)?;
+        let ledger = self.store.get_ledger().await.map_err(failed)?;
+        let (spans, logs) = (Some(convert_account(ledger.spans)), Some(convert_account(ledger.logs)));
+        Ok(Response::new(GetLedgerResponse { spans, logs }))
+    }
+
     async fn describe_state(
         &self,
         _request: Request<DescribeStateRequest>,
@@ -196,6 +206,22 @@ fn merge(entry: &CorrelationEntry) -> Result<(Merged, Merged), DecodeError> {
         merge_traces(spans.iter().map(|bytes| &bytes[..]))?,
         merge_logs(logs.iter().map(|bytes| &bytes[..]))?,
     ))
+}
+
+fn convert_account(account: Account) -> LedgerAccount {
+    let Account { received, kept, duplicate, refused, delivered, stored, pending, expired, deleted } =
+        account;
+    LedgerAccount {
+        received,
+        kept,
+        duplicate,
+        refused: refused.into_iter().collect(),
+        delivered,
+        stored,
+        pending,
+        expired: expired.into_iter().collect(),
+        deleted,
+    }
 }
 
 fn convert(summary: Summary) -> CorrelationSummary {

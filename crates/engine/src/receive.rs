@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{door, metrics, refusals::Refusals, regroup, status};
+use crate::{door, metrics, refusals::Refusals, regroup, status, unkept::Unkept};
 
 /// Requests above this size are split where they do not hold up other requests.
 const INLINE_BYTES_MAX: usize = 1 << 20;
@@ -28,6 +28,7 @@ pub(crate) struct Receiver {
     store: Arc<dyn StateManager>,
     options: Arc<SplitOptions>,
     refusals: Arc<Refusals>,
+    unkept: Arc<Unkept>,
 }
 
 /// What of a request can never be kept, and why.
@@ -37,8 +38,19 @@ struct Rejected {
 }
 
 impl Receiver {
-    pub(crate) fn new(store: Arc<dyn StateManager>, correlation_keys: Vec<String>) -> Self {
-        Self { store, options: Arc::new(SplitOptions { correlation_keys }), refusals: Arc::default() }
+    pub(crate) fn new(
+        store: Arc<dyn StateManager>,
+        correlation_keys: Vec<String>,
+        unkept: Arc<Unkept>,
+    ) -> Self {
+        let options = Arc::new(SplitOptions { correlation_keys });
+        Self { store, options, refusals: Arc::default(), unkept }
+    }
+
+    /// Counts items that never reached the store.
+    fn refuse(&self, signal: Signal, reason: &'static str, items: u64) {
+        metrics::refused(signal, reason, items);
+        self.unkept.add(signal, reason, items);
     }
 
     async fn receive(&self, signal: Signal, request: Request<Bytes>) -> Result<Rejected, Status> {
@@ -69,7 +81,7 @@ impl Receiver {
     async fn keep(&self, signal: Signal, split: Split, tenant: &Tenant) -> Result<Rejected, Status> {
         let Split { parts, rejected, .. } = split;
         for reason in RejectReason::ALL {
-            metrics::refused(signal, reason.as_str(), rejected.count(reason));
+            self.refuse(signal, reason.as_str(), rejected.count(reason));
         }
         let mut items = Vec::with_capacity(parts.len());
         let mut batch = Vec::with_capacity(parts.len());
@@ -84,7 +96,7 @@ impl Receiver {
         let outcomes = self.store.append(batch).await.map_err(|error| {
             self.refusals.tell(signal, &error);
             metrics::request_refused(signal, "unavailable");
-            metrics::refused(signal, "unavailable", items.iter().sum());
+            self.refuse(signal, "unavailable", items.iter().sum());
             status::unavailable(&error)
         })?;
         let mut over = [(Refusal::SpansMax, 0), (Refusal::BytesMax, 0)];

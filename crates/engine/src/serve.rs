@@ -29,6 +29,7 @@ use crate::{
     measured::Measured,
     query::Query,
     receive::Receiver,
+    unkept::Unkept,
 };
 
 /// What the gRPC port is called in metrics, and its section in the configuration.
@@ -55,7 +56,8 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let guard = Guard::open(&files, &config.auth)?;
     let delivery = Delivery::start(&config.delivery, Arc::clone(&store))?;
     let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls);
-    let receiver = Receiver::new(Arc::clone(&store), config.correlation.keys.clone());
+    let unkept = Arc::<Unkept>::default();
+    let receiver = Receiver::new(Arc::clone(&store), config.correlation.keys.clone(), Arc::clone(&unkept));
     let server = GrpcServer {
         door: Door::new(guard, Admission::new(&config.grpc.limits, DOOR, DOOR)),
         routes: routes(&config.grpc, receiver, Query::new(Arc::clone(&store)))?,
@@ -66,6 +68,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     // Ends with the set, that is with this function.
     let mut background = JoinSet::new();
     background.spawn(maintain::expire(Arc::clone(&store)));
+    background.spawn(maintain::keep_ledger(Arc::clone(&store), Arc::clone(&unkept)));
     // Ends when nothing comes in any more, and in good order.
     let (mut closing, stopped) = (JoinSet::new(), CancellationToken::new());
     let handle = delivery.as_ref().map(Delivery::handle);
@@ -84,6 +87,9 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     closing.join_all().await;
     if let Some(delivery) = delivery {
         delivery.drain(deadline.await).await;
+    }
+    if let Err(error) = unkept.enter(&*store).await {
+        warn!(error = &error as &dyn std::error::Error, "the latest refusals are missing in the ledger");
     }
     if store.backend() == Backend::Memory {
         let correlations = store.get_correlation_count().await.unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Queries over HTTP as JSON: what the engines answer over gRPC, for people and scripts.
 
+mod ledger;
 mod parameters;
 mod problem;
 mod union;
@@ -29,6 +30,7 @@ use crate::{
     receive::{Media, Signal},
     server::Gateway,
 };
+pub(crate) use ledger::ledger;
 use parameters::{Form, Parameters};
 use problem::Problem;
 use view::{Engine, Full, Listing, Stats, Summary};
@@ -160,7 +162,8 @@ pub(crate) fn method_not_allowed(allow: &'static str) -> Response {
 
 /// A path under `/api/` that does not exist.
 pub(crate) fn not_found(path: &str) -> Response {
-    let detail = format!("there is no {path}; there are /api/v1/correlations and /api/v1/stats");
+    let detail =
+        format!("there is no {path}; there are /api/v1/correlations, /api/v1/ledger and /api/v1/stats");
     Problem::new(StatusCode::NOT_FOUND, detail).into_response()
 }
 

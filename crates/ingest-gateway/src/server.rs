@@ -71,6 +71,7 @@ fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/logs", post(receive::logs).fallback(export))
         .route("/api/v1/correlations", get(query::list).fallback(read))
         .route("/api/v1/correlations/{id}", get(query::get).delete(query::delete).fallback(read_or_delete))
+        .route("/api/v1/ledger", get(query::ledger).fallback(read))
         .route("/api/v1/stats", get(query::stats).fallback(read))
         .fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(&gateway), door::enter))

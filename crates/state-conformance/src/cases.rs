@@ -4,6 +4,7 @@ mod append;
 mod cleanup;
 mod entry;
 mod expiry;
+mod ledger;
 mod lifecycle;
 mod limits;
 mod list;
@@ -104,12 +105,28 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
             cleanup_reaches_every_tenant
             a_second_cleanup_finds_nothing
             what_arrives_after_a_cleanup_starts_anew;
+        ledger:
+            an_empty_state_has_an_empty_ledger
+            spans_and_logs_have_accounts_of_their_own
+            a_duplicate_is_received_and_not_kept
+            what_exceeds_a_limit_is_refused_by_its_name
+            a_close_moves_what_was_pending
+            a_repeated_close_changes_nothing
+            what_came_again_within_other_batches_is_found_at_the_close
+            an_event_that_is_removed_is_delivered_once
+            deleting_counts_what_was_not_delivered
+            setting_replaces_what_was_there_in_the_ledger_too
+            what_expires_is_counted_by_where_it_was
+            what_arrives_after_expiry_leaves_the_old_one_expired
+            refusals_from_outside_are_entered
+            the_ledger_outlives_the_client_that_wrote_it;
         lifecycle:
             a_quiet_correlation_is_claimed_with_its_content
             a_correlation_that_is_not_quiet_is_not_due
             a_correlation_is_due_once_it_is_quiet
             an_old_correlation_is_due_although_it_grows
             a_full_correlation_is_due_at_once
+            what_is_active_can_be_claimed_before_it_is_due
             what_is_claimed_is_nobody_elses
             claims_are_at_most_what_was_asked_for
             a_claim_ends_with_its_lease

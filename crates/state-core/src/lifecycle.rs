@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use crate::{CorrelationEntry, CorrelationKey, Fragment, Identity, Signal};
+use crate::{CorrelationEntry, CorrelationKey, Fragment, Identity, Items, Signal};
 
 /// A claim on a correlation, as the store knows it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,18 @@ impl Claim {
     /// store.
     pub fn finish(&self, note: impl Into<String>) -> Finish {
         let note = self.has_news().then(|| note.into());
-        Finish { ticket: self.ticket.clone(), note, outbox: Some(Duration::ZERO) }
+        Finish {
+            ticket: self.ticket.clone(),
+            note,
+            new_items: self.new_items(),
+            outbox: Some(Duration::ZERO),
+        }
+    }
+
+    /// How many items of this generation no earlier one held, each counted once.
+    fn new_items(&self) -> Items {
+        let count = |signal, all| distinct_news(signal, all, &self.news);
+        Items { spans: count(Signal::Traces, &self.entry.spans), logs: count(Signal::Logs, &self.entry.logs) }
     }
 }
 
@@ -62,6 +73,9 @@ pub struct Finish {
     /// What the event says; without it there is none, and the generation goes on counting from where
     /// it was.
     pub note: Option<String>,
+    /// How many items it is about, each counted once. The rest of what arrived since the generation
+    /// before had been sent already, within other batches.
+    pub new_items: Items,
     /// Whether the event goes into the outbox, and how long it is left to whoever closes the
     /// correlation: [`claim_events`] does not give it away before. `None` where nobody is to get it.
     ///
@@ -89,6 +103,23 @@ pub struct Release {
     pub ticket: Ticket,
     /// How long to leave it alone. An arrival makes it due earlier, as soon as it is quiet.
     pub look_after: Duration,
+}
+
+/// How many items of one signal the news hold that are in no fragment before them. `all` are the
+/// fragments of this signal, in order of arrival.
+fn distinct_news(signal: Signal, all: &[Fragment], news: &[Fragment]) -> u64 {
+    fn sorted<'a>(fragments: impl Iterator<Item = &'a Fragment>) -> Vec<&'a Identity> {
+        let mut identities: Vec<_> = fragments.flat_map(Fragment::identities).collect();
+        identities.sort_unstable();
+        identities.dedup();
+        identities
+    }
+    let mut news = news.iter().filter(|fragment| fragment.signal() == signal).peekable();
+    let Some(first) = news.peek().map(|first| first.id()) else { return 0 };
+    let new = sorted(news);
+    let earlier = all.iter().position(|fragment| fragment.id() == first).unwrap_or_default();
+    let earlier = sorted(all[..earlier].iter());
+    new.iter().filter(|identity| earlier.binary_search(identity).is_err()).count() as u64
 }
 
 /// The fragments from a place on, in order of arrival, that hold something those before do not.
@@ -127,6 +158,15 @@ mod tests {
         assert_eq!(news(fragments.clone(), 2), []);
         assert_eq!(news(fragments.clone(), 1), fragments[1..]);
         assert_eq!(news(fragments.clone(), 0), fragments);
+    }
+
+    #[test]
+    fn an_item_is_news_once() {
+        let all = [fragment("a", &[1, 2]), fragment("b", &[2, 3, 3]), fragment("c", &[3, 4])];
+        assert_eq!(distinct_news(Signal::Traces, &all, &all), 4);
+        assert_eq!(distinct_news(Signal::Traces, &all, &all[1..]), 2);
+        assert_eq!(distinct_news(Signal::Traces, &all, &[]), 0);
+        assert_eq!(distinct_news(Signal::Logs, &all, &all), 0);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Claim, CorrelationEntry, CorrelationKey, Event, EventId, Finish, Finished, Fragment, Page, PutBack,
-    RangeQuery, Release, Result, Summary,
+    Claim, CorrelationEntry, CorrelationKey, Event, EventId, Finish, Finished, Fragment, Ledger, Page,
+    PutBack, RangeQuery, Refused, Release, Result, Summary,
 };
 
 /// Shared state of correlations.
@@ -64,6 +64,11 @@ pub trait StateManager: fmt::Debug + Send + Sync + 'static {
     /// bounded: fewer than `max`, even none, may come although more are due.
     async fn claim_due(&self, max: usize, lease: Duration) -> Result<Vec<Claim>>;
 
+    /// Takes correlations that are not closed, due or not, at most `max`: for a state that is about to end.
+    ///
+    /// Those that somebody has claimed are left alone. Otherwise like [`claim_due`](Self::claim_due).
+    async fn claim_active(&self, max: usize, lease: Duration) -> Result<Vec<Claim>>;
+
     /// Closes claimed correlations; answers one [`Finished`] for each, in their order, once the store
     /// has confirmed all of them.
     ///
@@ -108,6 +113,17 @@ pub trait StateManager: fmt::Debug + Send + Sync + 'static {
 
     /// Counts the correlations of all tenants, exactly.
     async fn get_correlation_count(&self) -> Result<u64>;
+
+    /// Tells what has become of everything the store was given, by all replicas and for all tenants.
+    ///
+    /// It is counted in the same steps in which the state changes, and lives where the state lives: the
+    /// death of a replica changes nothing. It begins anew with the state, and in a store that loses what
+    /// nobody has touched for 30 days, after that time.
+    async fn get_ledger(&self) -> Result<Ledger>;
+
+    /// Enters into the ledger what was refused before it reached the store. Unlike everything else,
+    /// this counts again when it is repeated.
+    async fn note_refused(&self, refused: Vec<Refused>) -> Result<()>;
 
     /// Answers whether the store can serve now; the error says why not.
     async fn ready(&self) -> Result<()>;

@@ -3,6 +3,7 @@
 //! What is kept ends with the process. For more than one replica use a shared store.
 
 mod budget;
+mod ledger;
 mod life;
 mod list;
 mod shard;
@@ -26,7 +27,7 @@ use parking_lot::Mutex;
 use shard::{Removed, Shard};
 use state_core::{
     Append, Backend, Claim, CorrelationEntry, CorrelationKey, Error, Event, EventId, Finish, Finished,
-    Outcome, Page, PutBack, RangeQuery, Release, Result, Settings, StateManager, Summary,
+    Ledger, Outcome, Page, PutBack, RangeQuery, Refused, Release, Result, Settings, StateManager, Summary,
 };
 use stored::Stored;
 
@@ -73,6 +74,8 @@ struct State {
     /// Which shard gives claims first, next time.
     turn: AtomicUsize,
     shards: [Mutex<Shard>; SHARDS],
+    /// What was refused before it came here.
+    refused: Mutex<Ledger>,
 }
 
 impl InMemoryStateManager {
@@ -97,6 +100,7 @@ impl InMemoryStateManager {
             hasher: RandomState::default(),
             turn: AtomicUsize::new(0),
             shards,
+            refused: Mutex::default(),
         };
         Self { state: Arc::new(state), closed: Arc::default() }
     }
@@ -159,6 +163,23 @@ impl State {
         expired
     }
 
+    /// Claims from shard after shard. Begins with another one each time, so that a busy one does not keep
+    /// others waiting.
+    fn claim(
+        &self,
+        max: usize,
+        claim: impl Fn(&mut Shard, usize, DateTime<Utc>) -> Vec<Claim>,
+    ) -> Vec<Claim> {
+        let (now, mut claims) = (self.now(), Vec::new());
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        for step in 0..SHARDS {
+            let shard = &self.shards[(first + step) % SHARDS];
+            let max = CLAIMED_PER_SHARD.min(max - claims.len());
+            claims.extend(claim(&mut shard.lock(), max, now));
+        }
+        claims
+    }
+
     fn shard(&self, key: &CorrelationKey) -> &Mutex<Shard> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
@@ -207,7 +228,7 @@ impl StateManager for InMemoryStateManager {
         let now = state.now();
         let stored = Stored::of(entry, ttl, now, &state.settings);
         state.reserve(stored.bytes, now, || format!("set correlation {key}"))?;
-        let freed = state.shard(key).lock().replace(key.clone(), stored, now);
+        let freed = state.shard(key).lock().set(key.clone(), stored, now);
         state.budget.release(freed);
         Ok(())
     }
@@ -223,16 +244,12 @@ impl StateManager for InMemoryStateManager {
 
     async fn claim_due(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
         let state = self.open(|| "claim correlations".to_owned())?;
-        let now = state.now();
-        let mut claims = Vec::new();
-        // Begins with another shard each time, so that a busy one does not keep others waiting.
-        let first = state.turn.fetch_add(1, Ordering::Relaxed);
-        for step in 0..SHARDS {
-            let shard = &state.shards[(first + step) % SHARDS];
-            let max = CLAIMED_PER_SHARD.min(max - claims.len());
-            claims.extend(shard.lock().claim_due(max, lease, now, &state.settings));
-        }
-        Ok(claims)
+        Ok(state.claim(max, |shard, max, now| shard.claim_due(max, lease, now, &state.settings)))
+    }
+
+    async fn claim_active(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
+        let state = self.open(|| "claim correlations".to_owned())?;
+        Ok(state.claim(max, |shard, max, now| shard.claim_active(max, lease, now, &state.settings)))
     }
 
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>> {
@@ -316,6 +333,25 @@ impl StateManager for InMemoryStateManager {
         let state = self.open(|| "count correlations".to_owned())?;
         state.expire(state.now());
         Ok(state.shards.iter().map(|shard| shard.lock().count()).sum())
+    }
+
+    async fn get_ledger(&self) -> Result<Ledger> {
+        let state = self.open(|| "read the ledger".to_owned())?;
+        state.expire(state.now());
+        let mut ledger = state.refused.lock().clone();
+        state.shards.iter().for_each(|shard| shard.lock().sums().add_to(&mut ledger));
+        Ok(ledger)
+    }
+
+    async fn note_refused(&self, refused: Vec<Refused>) -> Result<()> {
+        let state = self.open(|| "note what was refused".to_owned())?;
+        let mut ledger = state.refused.lock();
+        for Refused { signal, reason, items } in refused {
+            let account = ledger.of_mut(signal);
+            account.received += items;
+            *account.refused.entry(reason).or_default() += items;
+        }
+        Ok(())
     }
 
     async fn ready(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use state_core::{Receiver, Settings, Ticket};
+use state_core::{Items, Receiver, Settings, Ticket};
 
 use crate::stored::after;
 
@@ -20,6 +20,10 @@ pub(crate) struct Life {
     lease: Option<DateTime<Utc>>,
     /// Fragments that earlier generations held.
     pub(crate) earlier: usize,
+    /// What they held, copies within other batches included.
+    pub(crate) settled: Items,
+    /// What was new in them and is not delivered.
+    pub(crate) stored: Items,
     /// A fragment was refused because of a limit.
     pub(crate) is_full: bool,
     /// When to look at it next; `None` while it is closed.
@@ -37,6 +41,8 @@ pub(crate) struct Record {
     /// Fragments of earlier generations, and of this one with them.
     pub(crate) from: usize,
     pub(crate) to: usize,
+    /// What is new in it.
+    pub(crate) items: Items,
     pub(crate) closed: DateTime<Utc>,
     pub(crate) note: String,
     /// Who has it.
@@ -62,6 +68,8 @@ impl Life {
             finished: 0,
             lease: None,
             earlier: 0,
+            settled: Items::default(),
+            stored: Items::default(),
             is_full: false,
             look: Some(after(now, grace)),
             events: Vec::new(),
@@ -134,10 +142,13 @@ impl Life {
         ticket.fence == self.fence && !self.was_finished_by(ticket) && !self.is_closed
     }
 
-    /// Closes it; with a note there is an event to tell, which is kept if it has a time in the outbox.
+    /// Closes it with all the fragments and items that it holds; with a note there is an event to tell of
+    /// the new ones, which is kept if it has a time in the outbox.
     pub(crate) fn finish(
         &mut self,
         fragments: usize,
+        items: Items,
+        new: Items,
         note: Option<String>,
         outbox: Option<Duration>,
         now: DateTime<Utc>,
@@ -145,7 +156,8 @@ impl Life {
         self.generation += u64::from(note.is_some());
         if let (Some(note), Some(hold)) = (note, outbox) {
             let (generation, from, delivered) = (self.generation, self.earlier, Vec::new());
-            self.events.push(Record { generation, from, to: fragments, closed: now, note, delivered });
+            let record = Record { generation, from, to: fragments, items: new, closed: now, note, delivered };
+            self.events.push(record);
             let due = after(now, hold);
             self.events_due = Some(self.events_due.map_or(due, |before| before.min(due)));
         }
@@ -153,6 +165,8 @@ impl Life {
         self.is_full = false;
         self.finished = self.fence;
         self.earlier = fragments;
+        self.settled = items;
+        self.stored += new;
         self.lease = None;
         self.look = None;
     }

@@ -12,9 +12,9 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use foldhash::quality::RandomState;
-use state_core::{CorrelationKey, Cursor, Fragment, Outcome, Settings, Tenant};
+use state_core::{CorrelationKey, Cursor, Fragment, Items, Outcome, Settings, Tenant};
 
-use crate::stored::Stored;
+use crate::{ledger::Sums, stored::Stored};
 
 /// How far the place in the list may lag behind the last arrival: the fragments of a burst move it once.
 pub(crate) const LISTED_LAG: TimeDelta = TimeDelta::milliseconds(20);
@@ -60,6 +60,7 @@ pub(crate) struct Shard {
     outbox: Index,
     /// Those that carry a correlation key.
     carriers: HashMap<Carried, HashSet<Arc<CorrelationKey>>>,
+    sums: Sums,
 }
 
 /// A correlation key that correlations of a tenant carry: its name and value.
@@ -83,6 +84,7 @@ impl Shard {
         now: DateTime<Utc>,
         settings: &Settings,
     ) -> Appended {
+        let items = Items::of(&fragment);
         if let Some(stored) = self.correlations.get_mut(&key)
             && stored.expires > now
         {
@@ -91,6 +93,7 @@ impl Shard {
             let carrying = (!fragment.facts().keys.is_empty()).then(|| fragment.clone());
             let outcome = stored.append(fragment, now, settings);
             let taken = stored.bytes - bytes;
+            self.sums.arrived(outcome, items);
             if stored.life.look != look || stored.last_updated - stored.listed > LISTED_LAG {
                 self.reorder(&key, look);
             }
@@ -103,6 +106,7 @@ impl Shard {
         }
         let mut stored = Stored::new(settings.ttl, now, settings);
         let outcome = stored.append(fragment, now, settings);
+        self.sums.arrived(outcome, items);
         if outcome != Outcome::Added {
             return Appended { outcome, taken: 0, freed: 0 };
         }
@@ -128,8 +132,20 @@ impl Shard {
         self.correlations.get(key).map(Box::as_ref).filter(|stored| stored.expires > now)
     }
 
+    /// Puts a correlation that somebody has made in the place of what is there; answers how many bytes
+    /// that has freed.
+    pub(crate) fn set(&mut self, key: CorrelationKey, stored: Stored, now: DateTime<Utc>) -> u64 {
+        self.sums.arrived(Outcome::Added, stored.items());
+        self.replace(key, stored, now)
+    }
+
+    /// What it counts for the ledger.
+    pub(crate) fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
     /// Puts a correlation in the place of what is there; answers how many bytes that has freed.
-    pub(crate) fn replace(&mut self, key: CorrelationKey, stored: Stored, now: DateTime<Utc>) -> u64 {
+    fn replace(&mut self, key: CorrelationKey, stored: Stored, now: DateTime<Utc>) -> u64 {
         let mut removed = Removed::default();
         self.remove(&key, now, &mut removed);
         let key = Arc::new(key);
@@ -180,7 +196,9 @@ impl Shard {
                 }
             }
         }
-        removed.alive += u64::from(stored.expires > now);
+        let is_alive = stored.expires > now;
+        self.sums.removed(is_alive, stored.whereabouts());
+        removed.alive += u64::from(is_alive);
         removed.stored.push(stored);
     }
 

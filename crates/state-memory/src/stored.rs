@@ -5,11 +5,11 @@ use std::{collections::HashSet, time::Duration};
 use chrono::{DateTime, Utc};
 use foldhash::quality::RandomState;
 use state_core::{
-    CorrelationEntry, CorrelationId, Counts, Fragment, FragmentId, Labels, Limits, Outcome, Overrides,
+    CorrelationEntry, CorrelationId, Counts, Fragment, FragmentId, Items, Labels, Limits, Outcome, Overrides,
     Refusal, Settings, Status, Summary,
 };
 
-use crate::life::Life;
+use crate::{ledger::Whereabouts, life::Life};
 
 pub(crate) struct Stored {
     pub(crate) first_seen: DateTime<Utc>,
@@ -98,6 +98,27 @@ impl Stored {
         } else {
             None
         }
+    }
+
+    /// What it holds, copies within other batches included.
+    pub(crate) fn items(&self) -> Items {
+        Items { spans: self.counts.spans, logs: self.counts.logs }
+    }
+
+    /// What has arrived since it was closed last.
+    pub(crate) fn pending(&self) -> Items {
+        let mut pending = self.items();
+        pending -= self.life.settled;
+        pending
+    }
+
+    /// Where its items are.
+    pub(crate) fn whereabouts(&self) -> Whereabouts {
+        let events = self.life.events.iter().map(|event| event.items);
+        let undelivered = events.fold(Items::default(), |sum, items| sum + items);
+        let mut stored = self.life.stored;
+        stored -= undelivered;
+        Whereabouts { pending: self.pending(), undelivered, stored }
     }
 
     fn add(&mut self, fragment: Fragment) {

@@ -29,20 +29,35 @@ const CLAIMED_BYTES: i64 = 4 << 20;
 /// Most correlations that one call closes or releases, or of which it removes events.
 const FINISHED_PER_CALL: usize = 256;
 
-/// Claims what is due. A shard that does not answer is left out: its correlations stay due.
-pub(crate) async fn claim_due(
+/// Which correlations are claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Those whose time has come.
+    Due,
+    /// All that are not closed.
+    Active,
+}
+
+/// Claims correlations. A shard that does not answer is left out: its correlations stay due.
+pub(crate) async fn claim(
     router: &Router,
     keys: &Keys,
     settings: &Settings,
+    wanted: Wanted,
     max: usize,
     lease: Duration,
 ) -> Result<Vec<Claim>> {
     const ATTEMPTED: &str = "claim correlations";
     let deadline = router.attempt_deadline();
-    let found = find_due(router, keys, ATTEMPTED, |names| &names.due, max, deadline).await;
+    let found = find(router, keys, ATTEMPTED, |names| &names.due, wanted, max, deadline).await;
+    let age_max = match wanted {
+        Wanted::Due => micros(settings.age_max),
+        // With a maximum age before its birth everything is due.
+        Wanted::Active => -micros(Duration::MAX),
+    };
     let call = |names: &BucketKeys, members: &[Bytes]| {
-        let times = [lease, settings.grace, settings.age_max].map(|time| Value::from(micros(time)));
-        let arguments = times.into_iter().chain([Value::from(CLAIMED_BYTES)]);
+        let times = [micros(lease), micros(settings.grace), age_max];
+        let arguments = times.into_iter().chain([CLAIMED_BYTES]).map(Value::from);
         (names.slot, script::CLAIM.call(with_index(&names.due, names, members), arguments))
     };
     let calls = found.members.iter().map(|(bucket, members)| call(keys.of(*bucket), members)).collect();
@@ -58,20 +73,26 @@ struct Found {
     unanswered: Option<Error>,
 }
 
-/// Finds at most `max`, in buckets that begin somewhere else each time, so that none keeps the others
+/// Finds at most `max` by an index, in buckets that begin somewhere else each time, so that none keeps the others
 /// waiting.
-async fn find_due(
+async fn find(
     router: &Router,
     keys: &Keys,
     attempted: &str,
     index: impl Fn(&BucketKeys) -> &Bytes,
+    wanted: Wanted,
     max: usize,
     deadline: Instant,
 ) -> Found {
     let looks = keys.buckets().map(|bucket| {
         let names = keys.of(bucket);
         let limit = Value::from(max.min(CLAIMED_PER_CALL) as i64);
-        (names.slot, script::DUE.call(vec![names.time.clone(), index(names).clone()], [limit]))
+        let last = match wanted {
+            Wanted::Due => "now",
+            Wanted::Active => "+inf",
+        };
+        let call = script::DUE.call(vec![names.time.clone(), index(names).clone()], [limit, last.into()]);
+        (names.slot, call)
     });
     let looked = router.call_each(attempted, looks.collect(), deadline).await;
     let mut looked: Vec<_> = keys.buckets().zip(looked).collect();
@@ -156,13 +177,15 @@ pub(crate) async fn finish(
         &finishes,
         |finish| &finish.ticket.key,
         |names, correlations, part| {
-            let call_keys = [names.due.clone(), names.out.clone()].into_iter().chain(correlations).collect();
+            let call_keys = [&names.due, &names.out, &names.ledger].map(Bytes::clone);
+            let call_keys = call_keys.into_iter().chain(correlations).collect();
             let mut arguments = vec![Value::from(micros(settings.grace))];
-            for Finish { ticket, note, outbox } in part {
+            for Finish { ticket, note, new_items, outbox } in part {
                 arguments.extend(of_ticket(ticket));
                 arguments.push(i64::from(note.is_some()).into());
                 arguments.push(note.as_deref().unwrap_or_default().into());
                 arguments.push(outbox.map_or(-1, micros).into());
+                arguments.extend([new_items.spans, new_items.logs].map(|count| Value::from(count as i64)));
             }
             script::FINISH.call(call_keys, arguments)
         },
@@ -225,7 +248,7 @@ pub(crate) async fn claim_events(
 ) -> Result<Vec<Event>> {
     const ATTEMPTED: &str = "claim events";
     let deadline = router.attempt_deadline();
-    let found = find_due(router, keys, ATTEMPTED, |names| &names.out, max, deadline).await;
+    let found = find(router, keys, ATTEMPTED, |names| &names.out, Wanted::Due, max, deadline).await;
     let call = |names: &BucketKeys, members: &[Bytes]| {
         let arguments = [Value::from(micros(lease)), Value::from(CLAIMED_BYTES)];
         (names.slot, script::CLAIM_EVENTS.call(with_index(&names.out, names, members), arguments))
@@ -271,7 +294,8 @@ pub(crate) async fn remove_events(router: &Router, keys: &Keys, events: &[EventI
         events,
         |event| &event.key,
         |names, correlations, part| {
-            let call_keys = [names.out.clone()].into_iter().chain(correlations).collect();
+            let call_keys =
+                [names.out.clone(), names.ledger.clone()].into_iter().chain(correlations).collect();
             let arguments = part.iter().flat_map(|EventId { key: _, first_seen, generation }| {
                 [Value::from(*generation as i64), Value::from(first_seen.timestamp_micros())]
             });

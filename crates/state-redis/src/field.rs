@@ -5,7 +5,7 @@
 //! | `m` | numbers, little-endian, in the order of [`Meta`]; written by every append |
 //! | `l` | labels: the distinct label texts of the fragments, each between two bytes 0x1e |
 //! | `s` | where it stands between creation and close, in the order of [`State`]; only once it was claimed, set or full |
-//! | `e` | events that nobody has removed: for each its generation, the numbers of fragments of earlier generations and of this one with them (4 bytes each), when it was closed (8 bytes), the lengths of what follows (4 bytes each): who has it (8 bytes each), its note |
+//! | `e` | events that nobody has removed: for each its generation, the numbers of fragments of earlier generations and of this one with them (4 bytes each), when it was closed (8 bytes), how many spans and log records it is about, the lengths of what follows (4 bytes each): who has it (8 bytes each), its note |
 //! | `u` | JSON of what a user has set; only after `set` |
 //! | `o0`, `o1`, … | names of the fragments in order of arrival, 16 bytes each, 64 in each field |
 //! | 16 bytes: the fragment's name | the packed fragment (`packed.rs`) |
@@ -122,16 +122,17 @@ pub(crate) struct State {
 
 impl State {
     /// Reads field `s`. The order is the one in `scripts/meta.lua`: opened, look, lease, fence and
-    /// finished (8 bytes each), generation and earlier (4 bytes each), closed and full (1 byte each).
+    /// finished (8 bytes each); generation, earlier, and spans and log records that were settled and
+    /// that are stored (4 bytes each); closed and full (1 byte each).
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let bytes: &[u8; 50] = bytes.try_into().map_err(|_| Unreadable("field s has another length"))?;
+        let bytes: &[u8; 66] = bytes.try_into().map_err(|_| Unreadable("field s has another length"))?;
         Ok(Self {
             opened: number(bytes, 0),
             fence: number(bytes, 24),
             generation: count(bytes, 40),
             earlier: count(bytes, 44),
-            is_closed: bytes[48] == 1,
-            is_full: bytes[49] == 1,
+            is_closed: bytes[64] == 1,
+            is_full: bytes[65] == 1,
         })
     }
 }
@@ -162,8 +163,10 @@ pub(crate) fn read_records(mut bytes: &[u8]) -> Result<Vec<Record>, Unreadable> 
         let [generation, from, to] =
             [take(&mut bytes)?, take(&mut bytes)?, take(&mut bytes)?].map(u32::from_le_bytes);
         let closed = i64::from_le_bytes(take(&mut bytes)?);
-        let [receivers, length] =
-            [take(&mut bytes)?, take(&mut bytes)?].map(|length| u32::from_le_bytes(length) as usize);
+        // How many items it is about is the ledger's.
+        let [_spans, _logs, receivers, length] =
+            [take(&mut bytes)?, take(&mut bytes)?, take(&mut bytes)?, take(&mut bytes)?]
+                .map(|number| u32::from_le_bytes(number) as usize);
         let (receivers, rest) = bytes.split_at_checked(receivers).ok_or(CUT_SHORT)?;
         let delivered = receivers.as_chunks().0.iter().map(|bytes| Receiver::from_bytes(*bytes)).collect();
         let (note, rest) = rest.split_at_checked(length).ok_or(CUT_SHORT)?;

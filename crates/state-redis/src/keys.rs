@@ -5,12 +5,13 @@
 //!
 //! | key | type | holds | TTL | written by |
 //! |---|---|---|---|---|
-//! | `c:{T}:<tenant>/<id>` | HASH | one correlation: its fragments, what is folded from them, and where it stands (`field.rs`) | from the first write; covers its life twice, renewed when half is used | `append`, `set`, `claim`, `finish`, `release`, `put_back_events`, `remove_events`, `cleanup` |
+//! | `c:{T}:<tenant>/<id>` | HASH | one correlation: its fragments, what is folded from them, and where it stands (`field.rs`) | from the first write; covers its life twice and a minute, renewed when half is used | `append`, `set`, `claim`, `finish`, `release`, `put_back_events`, `remove_events`, `cleanup` |
 //! | `time:{T}` | ZSET | the bucket's correlations by last arrival, at most [`INDEX_LAG`](crate::list::INDEX_LAG) behind | one to two minutes longer than that of any correlation in it | `append`, `set`, `cleanup` |
 //! | `exp:{T}` | ZSET | the bucket's correlations by the time to look whether they have expired, never after they do | likewise | `append`, `set`, `expire` |
 //! | `due:{T}` | ZSET | the bucket's active correlations by the time to look whether they are to be closed | likewise | `append`, `set`, `claim`, `finish`, `release` |
 //! | `out:{T}` | ZSET | outbox: the bucket's correlations with events that nobody has removed, by when somebody may take them | likewise | `finish`, `claim_events`, `put_back_events`, `remove_events` |
 //! | `key:{T}:<tenant>/<name>=<value>` | ZSET | the correlations that carry a correlation key, by when they need not be found any more; `{T}` is of the key, not of them | one to two minutes longer than its last entry | `index_keys` |
+//! | `n:{T}` | HASH | ledger: what has become of the items that the bucket was given, `spans.<account>` and `logs.<account>` | 30 days from the last entry | `append`, `set`, `finish`, `remove_events`, `note_refused`, and whatever removes a correlation |
 //! | `gone:{T}` | STRING | when something was removed last: a write for a `WAIT` to vouch for | one minute | `delete`, `cleanup` |
 //! | `schema` | STRING | layout version, number of buckets, replicas that every primary had at the first start, id of the state | none: it says how to read all others | the first client |
 //!
@@ -44,6 +45,8 @@ pub(crate) struct BucketKeys {
     pub(crate) exp: Bytes,
     pub(crate) due: Bytes,
     pub(crate) out: Bytes,
+    /// `n:{T}`
+    pub(crate) ledger: Bytes,
     pub(crate) gone: Bytes,
     /// `key:{T}:`
     key: String,
@@ -59,6 +62,7 @@ impl Keys {
                 exp: format!("{prefix}exp:{{{tag}}}").into(),
                 due: format!("{prefix}due:{{{tag}}}").into(),
                 out: format!("{prefix}out:{{{tag}}}").into(),
+                ledger: format!("{prefix}n:{{{tag}}}").into(),
                 gone: format!("{prefix}gone:{{{tag}}}").into(),
                 key: format!("{prefix}key:{{{tag}}}:"),
             })
@@ -122,9 +126,9 @@ impl BucketKeys {
         }
     }
 
-    /// The sorted sets, in the order in which the scripts take them.
-    pub(crate) fn indexes(&self) -> [Bytes; 4] {
-        [&self.time, &self.exp, &self.due, &self.out].map(Bytes::clone)
+    /// The sorted sets and the ledger, in the order in which the scripts take them.
+    pub(crate) fn indexes(&self) -> [Bytes; 5] {
+        [&self.time, &self.exp, &self.due, &self.out, &self.ledger].map(Bytes::clone)
     }
 
     /// The key of a member of the sorted sets.
@@ -187,7 +191,8 @@ mod tests {
         let bucket = keys.of(keys.bucket(&key));
         let name = bucket.correlation(&key);
         assert!(name.starts_with(b"staging:c:{"));
-        for name in [&name, &bucket.time, &bucket.exp, &bucket.due, &bucket.out, &bucket.gone] {
+        for name in [&name, &bucket.time, &bucket.exp, &bucket.due, &bucket.out, &bucket.ledger, &bucket.gone]
+        {
             assert_eq!(fred::util::redis_keyslot(name), bucket.slot);
         }
         assert_eq!(bucket.of_member(b"t/order=7/8"), name);

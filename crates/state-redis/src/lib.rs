@@ -15,6 +15,7 @@ mod error;
 mod field;
 mod key_index;
 mod keys;
+mod ledger;
 mod link;
 mod list;
 mod metric;

@@ -57,11 +57,15 @@ pub(crate) static PUT_BACK_EVENTS: LazyLock<Script> =
     LazyLock::new(|| Script::new("", include_str!("scripts/put_back_events.lua")));
 pub(crate) static INDEX_KEYS: LazyLock<Script> =
     LazyLock::new(|| Script::new("", include_str!("scripts/index_keys.lua")));
+pub(crate) static LEDGER: LazyLock<Script> =
+    LazyLock::new(|| Script::new(FREES, include_str!("scripts/ledger.lua")));
+pub(crate) static NOTE_REFUSED: LazyLock<Script> =
+    LazyLock::new(|| Script::new(FREES, include_str!("scripts/note_refused.lua")));
 pub(crate) static REMOVE_EVENTS: LazyLock<Script> =
     LazyLock::new(|| Script::new(FREES, include_str!("scripts/remove_events.lua")));
 
 /// Every script, to be loaded into each server.
-pub(crate) fn all() -> [&'static Script; 13] {
+pub(crate) fn all() -> [&'static Script; 15] {
     [
         &APPEND,
         &SET,
@@ -76,6 +80,8 @@ pub(crate) fn all() -> [&'static Script; 13] {
         &PUT_BACK_EVENTS,
         &REMOVE_EVENTS,
         &INDEX_KEYS,
+        &LEDGER,
+        &NOTE_REFUSED,
     ]
 }
 
@@ -93,10 +99,10 @@ mod tests {
         let key = "c:{1}:/a";
         node.command(&["HSET", key, "kept", "yes"]).await.unwrap();
         let past = "1";
-        let indexes = ["time:{1}", "exp:{1}", "due:{1}", "out:{1}"];
-        let delete = [&["EVAL", &DELETE.text, "6"][..], &indexes, &["gone:{1}", key, past]].concat();
+        let indexes = ["time:{1}", "exp:{1}", "due:{1}", "out:{1}", "n:{1}"];
+        let delete = [&["EVAL", &DELETE.text, "7"][..], &indexes, &["gone:{1}", key, past]].concat();
         let numbers = ["1", "1", "1", "0", "0", "0", "0", "-1", "-1", "", "{}", past, "0"];
-        let set = [&["EVAL", &SET.text, "5"][..], &indexes, &[key], &numbers].concat();
+        let set = [&["EVAL", &SET.text, "6"][..], &indexes, &[key], &numbers].concat();
         for call in [delete, set] {
             let answer = node.command(&call).await;
             let said = answer.unwrap_or_else(|error| format!("{error:#}"));

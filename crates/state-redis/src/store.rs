@@ -9,7 +9,8 @@ use fred::prelude::Value;
 use futures::future::try_join_all;
 use state_core::{
     Append, Backend, Claim, CorrelationEntry, CorrelationKey, Counts, Error, Event, EventId, Finish,
-    Finished, Outcome, Page, PutBack, RangeQuery, Release, Result, Settings, StateManager, Summary,
+    Finished, Ledger, Outcome, Page, PutBack, RangeQuery, Refused, Release, Result, Settings, StateManager,
+    Summary,
 };
 use tokio::{
     sync::OnceCell,
@@ -21,12 +22,13 @@ use tracing::{info, warn};
 use crate::{
     acknowledge::Replicas,
     append::{self, InFlight},
-    closing,
+    closing::{self, Wanted},
     commit::{self, Entry},
     config::{Acknowledge, Config, InvalidConfig},
     content::Content,
     error, field, key_index,
     keys::{Bucket, Keys},
+    ledger,
     link::Command,
     list,
     node::NodeConfig,
@@ -141,7 +143,7 @@ impl RedisStateManager {
         let calls = buckets.iter().map(|bucket| {
             let names = self.keys.of(*bucket);
             let keys = vec![names.time.clone(), names.exp.clone()];
-            (names.slot, script::DUE.call(keys, [Value::from(REMOVED_PER_CALL as i64)]))
+            (names.slot, script::DUE.call(keys, [Value::from(REMOVED_PER_CALL as i64), "now".into()]))
         });
         let answers = self.router.call_each(attempted, calls.collect(), deadline).await;
         let look = |(bucket, answer): (Bucket, Result<Value>)| {
@@ -282,7 +284,12 @@ impl StateManager for RedisStateManager {
 
     async fn claim_due(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
         self.open("claim correlations").await?;
-        closing::claim_due(&self.router, &self.keys, &self.settings, max, lease).await
+        closing::claim(&self.router, &self.keys, &self.settings, Wanted::Due, max, lease).await
+    }
+
+    async fn claim_active(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
+        self.open("claim correlations").await?;
+        closing::claim(&self.router, &self.keys, &self.settings, Wanted::Active, max, lease).await
     }
 
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>> {
@@ -343,7 +350,7 @@ impl StateManager for RedisStateManager {
                 if !members.is_empty() {
                     let names = self.keys.of(bucket);
                     let mut keys = self.keys_of(bucket, &members);
-                    keys.insert(4, names.gone.clone());
+                    keys.insert(names.indexes().len(), names.gone.clone());
                     calls.push((names.slot, script::CLEANUP.call(keys, [Value::from(cutoff)])));
                 }
                 if members.len() == REMOVED_PER_CALL {
@@ -383,6 +390,18 @@ impl StateManager for RedisStateManager {
             buckets = expired.drain(..).map(|look| look.bucket).collect();
         }
         Ok(count)
+    }
+
+    async fn get_ledger(&self) -> Result<Ledger> {
+        self.open("read the ledger").await?;
+        // What has expired is entered as such.
+        self.expire().await?;
+        ledger::read(&self.router, &self.keys).await
+    }
+
+    async fn note_refused(&self, refused: Vec<Refused>) -> Result<()> {
+        self.open("note what was refused").await?;
+        ledger::note_refused(&self.router, &self.keys, &refused).await
     }
 
     async fn ready(&self) -> Result<()> {

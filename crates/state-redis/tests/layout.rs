@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::DateTime;
 use state_core::{
-    Append, CorrelationEntry, CorrelationKey, Facts, Fragment, Overrides, Settings, Signal, StateManager,
+    Append, CorrelationEntry, CorrelationKey, Facts, Fragment, Overrides, Refused, Settings, Signal,
+    StateManager,
 };
 use state_redis::{Config, RedisStateManager};
 use testbed::{RedisServer, redis::Options};
@@ -61,6 +62,8 @@ async fn every_key_but_the_schema_has_an_end_after_whatever_wrote_it() {
         store.set_correlation(&key(&id), entry(&id), ttl).await.unwrap();
         append(&store, &id, "after").await;
     }
+    let refused = Refused { signal: Signal::Logs, reason: "invalid".into(), items: 1 };
+    store.note_refused(vec![refused]).await.unwrap();
     store.delete_correlation(&key("appended-1")).await.unwrap();
     store.cleanup_old_correlations(time).await.unwrap();
     store.expire().await.unwrap();
@@ -71,6 +74,7 @@ async fn every_key_but_the_schema_has_an_end_after_whatever_wrote_it() {
         let least = match key.split(':').next() {
             Some("schema") => -1..0,
             Some("gone") => 1..60_001,
+            Some("n") => 30 * 86_400_000 - 60_000..30 * 86_400_000 + 120_001,
             _ => 3_600_000..4 * 7_200_000,
         };
         assert!(least.contains(&ttl), "{key} has a TTL of {ttl} ms");
@@ -90,7 +94,7 @@ async fn another_layout_is_refused_with_what_to_do() {
     server.node().command(&["SET", "schema", "layout=1 buckets=24 replicas=0"]).await.unwrap();
     let error = open(&config(&server)).ready().await.unwrap_err();
     assert!(!error.is_retryable(), "{error:?}");
-    for text in ["layout=1", "layout=3", "version that wrote it", "key prefix"] {
+    for text in ["layout=1", "layout=4", "version that wrote it", "key prefix"] {
         assert!(error.to_string().contains(text), "{text} is missing in: {error}");
     }
 }
@@ -109,4 +113,22 @@ async fn deployments_with_different_prefixes_share_a_server() {
         keys.iter().all(|(key, _)| key.starts_with("staging:") || key.starts_with("production:")),
         "{keys:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_gone_before_anybody_looked_has_expired_unseen() {
+    let server = server().await;
+    let store = open(&config(&server));
+    append(&store, "a", "first").await;
+    // As Redis does it by itself while no engine runs.
+    for (key, _) in keys(&server).await {
+        if !key.starts_with("n:") && key != "schema" {
+            server.node().command(&["DEL", &key]).await.unwrap();
+        }
+    }
+    for _ in 0..2 {
+        let ledger = store.get_ledger().await.unwrap();
+        assert!(ledger.is_balanced(), "{ledger:?}");
+        assert_eq!((ledger.spans.kept, ledger.spans.pending, ledger.spans.expired["unseen"]), (1, 0, 1));
+    }
 }

@@ -4,6 +4,7 @@
 mod client;
 mod close;
 mod door;
+mod ledger;
 mod lifecycle;
 mod query;
 mod receive;

@@ -11,7 +11,10 @@ use std::{
 use otlp_proto::correlation::v1::{CountCorrelationsRequest, StateBackend};
 use testbed::{EngineOptions, EngineProcess, RedisCluster, State, Topology};
 
-use crate::client::{correlations, export, request, span, span_count, traces};
+use crate::{
+    client::{correlations, export, request, span, span_count, traces},
+    ledger,
+};
 
 async fn engines(redis: &RedisCluster, count: usize) -> Vec<EngineProcess> {
     let mut engines = Vec::new();
@@ -75,6 +78,7 @@ async fn nothing_acknowledged_is_lost(end: impl AsyncFn(&EngineProcess)) {
     end(&writer).await;
     stop.store(true, Ordering::Relaxed);
     senders.join_all().await;
+    let mut all = 0;
     for (trace, count) in (1..).zip(&counts) {
         let acknowledged = count.load(Ordering::Relaxed);
         let kept = span_count(&reader, trace).await;
@@ -83,7 +87,9 @@ async fn nothing_acknowledged_is_lost(end: impl AsyncFn(&EngineProcess)) {
             (acknowledged..=acknowledged + 1).contains(&kept),
             "trace {trace}: {acknowledged} and {kept}"
         );
+        all += kept;
     }
+    assert_eq!(ledger::spans(&reader).await.kept, all);
 }
 
 #[tokio::test(flavor = "multi_thread")]

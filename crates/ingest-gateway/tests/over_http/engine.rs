@@ -12,7 +12,8 @@ use otlp_proto::{
         CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationSummary,
         CountCorrelationsRequest, CountCorrelationsResponse, DeleteCorrelationRequest,
         DeleteCorrelationResponse, DescribeStateRequest, DescribeStateResponse, GetCorrelationRequest,
-        GetCorrelationResponse, ListCorrelationsRequest, ListCorrelationsResponse, StateBackend,
+        GetCorrelationResponse, GetLedgerRequest, GetLedgerResponse, LedgerAccount, ListCorrelationsRequest,
+        ListCorrelationsResponse, StateBackend,
         correlation_service_server::{CorrelationService, CorrelationServiceServer},
     },
     raw::{
@@ -250,6 +251,23 @@ impl CorrelationService for Service {
             correlations: 7,
             state: StateBackend::RedisCluster.into(),
         }))
+    }
+
+    async fn get_ledger(
+        &self,
+        _request: Request<GetLedgerRequest>,
+    ) -> Result<Response<GetLedgerResponse>, Status> {
+        self.fail()?;
+        let spans = LedgerAccount {
+            received: 9,
+            kept: 5,
+            duplicate: 1,
+            refused: [("spans_max".to_owned(), 3)].into(),
+            delivered: 3,
+            expired: [("undelivered".to_owned(), 2)].into(),
+            ..Default::default()
+        };
+        Ok(Response::new(GetLedgerResponse { spans: Some(spans), logs: Some(LedgerAccount::default()) }))
     }
 
     async fn describe_state(

@@ -150,10 +150,28 @@ async fn stats_count_correlations_and_list_engines() {
 }
 
 #[tokio::test]
+async fn the_ledger_tells_all_accounts() {
+    let (_engine, gateway) = start().await;
+    let zeros = json!({
+        "received": 0, "kept": 0, "duplicate": 0, "refused": {}, "delivered": 0, "stored": 0, "pending": 0,
+        "expired": {}, "deleted": 0,
+    });
+    let mut spans = zeros.clone();
+    spans["received"] = 9.into();
+    spans["kept"] = 5.into();
+    spans["duplicate"] = 1.into();
+    spans["refused"] = json!({ "spans_max": 3 });
+    spans["delivered"] = 3.into();
+    spans["expired"] = json!({ "undelivered": 2 });
+    let expected = json!({ "balanced": true, "spans": spans, "logs": zeros });
+    assert_eq!(gateway.get("/api/v1/ledger").await.json(), expected);
+}
+
+#[tokio::test]
 async fn a_passing_fault_is_503_and_says_when_to_come_back() {
     let (engine, gateway) = start().await;
     engine.fails(Code::Unavailable);
-    for path in ["/api/v1/correlations", "/api/v1/correlations/a", "/api/v1/stats"] {
+    for path in ["/api/v1/correlations", "/api/v1/correlations/a", "/api/v1/ledger", "/api/v1/stats"] {
         let reply = gateway.get(path).await;
         assert_problem(&reply, 503, "said the engine");
         assert_eq!(reply.header("retry-after"), Some("1"));
@@ -171,6 +189,7 @@ async fn other_paths_and_methods_are_problems_too() {
     for (path, allow) in [
         ("/api/v1/correlations", "GET, HEAD"),
         ("/api/v1/correlations/a", "GET, HEAD, DELETE"),
+        ("/api/v1/ledger", "GET, HEAD"),
         ("/api/v1/stats", "GET, HEAD"),
     ] {
         let reply = Reply::of(gateway.client.put(gateway.url(path))).await;

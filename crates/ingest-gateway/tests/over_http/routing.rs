@@ -258,6 +258,8 @@ async fn lists_unite_what_engines_know_and_deletes_reach_all() {
         (&stats["engines"][0]["pool"], &stats["engines"][0]["state"]),
         (&"default".into(), &"redis-cluster".into())
     );
+    let ledger = gateway.get("/api/v1/ledger").await.json();
+    assert_eq!((&ledger["balanced"], &ledger["spans"]["kept"]), (&true.into(), &10.into()), "five at each");
     let found = gateway.get("/api/v1/correlations/order=4%2F2").await.json();
     assert_eq!(found["spans"], 6, "three at each");
     let request = gateway.client.delete(gateway.url("/api/v1/correlations/order=4%2F2"));

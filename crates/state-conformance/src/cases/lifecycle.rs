@@ -129,6 +129,30 @@ pub(crate) async fn a_full_correlation_is_due_at_once(space: Space) {
     assert!(self::claim(&*store).await.is_empty(), "a refusal opens nothing");
 }
 
+pub(crate) async fn what_is_active_can_be_claimed_before_it_is_due(space: Space) {
+    let store = space.client_with(never_quiet()).await;
+    for number in 0..5 {
+        append(&*store, &key(&format!("id-{number}")), spans(number, 1)).await;
+    }
+    assert!(claim(&*store).await.is_empty(), "none is due");
+    let mut claims = BTreeMap::new();
+    // A call may find none although there are some.
+    eventually("all are claimed", async || {
+        let more = store.claim_active(2, LONG).await.unwrap();
+        assert!(more.len() <= 2, "{more:?}");
+        for claim in more {
+            let is_first = claims.insert(claim.ticket.key.clone(), claim).is_none();
+            assert!(is_first, "what is claimed is left alone");
+        }
+        claims.len() == 5
+    })
+    .await;
+    for claim in claims.values() {
+        assert_eq!(finish(&*store, claim).await, Finished::Finished);
+    }
+    assert!(store.claim_active(10, LONG).await.unwrap().is_empty(), "what is closed is not active");
+}
+
 pub(crate) async fn what_is_claimed_is_nobody_elses(space: Space) {
     let (one, other) = (space.client_with(at_once()).await, space.client_with(at_once()).await);
     append(&*one, &key("a"), spans(1, 1)).await;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use plain::{Model, SPANS_MAX, Stored, Told};
+use plain::{End, Model, SPANS_MAX, Stored, Told};
 use state_core::{Append, Claim, CorrelationEntry, Event, Fragment, Limits, Release, Settings, StateManager};
 
 use crate::{
@@ -75,13 +75,13 @@ impl Run {
             8 | 9 => self.set(&*store, &id, LONG).await,
             10 => {
                 let deleted = store.delete_correlation(&key(&id)).await.unwrap();
-                assert_eq!(deleted, self.model.remove(&id), "{id} {said}");
+                assert_eq!(deleted, self.model.remove(&id, End::Deleted), "{id} {said}");
             }
             11 => self.clean_up(&*store, said).await,
             12 => {
                 self.set(&*store, &id, BRIEF_TTL).await;
                 tokio::time::sleep(3 * BRIEF_TTL).await;
-                self.model.remove(&id);
+                self.model.remove(&id, End::Expired);
                 store.expire().await.unwrap();
             }
             13 => {
@@ -120,7 +120,7 @@ impl Run {
         let (fragments, overrides) = (stored.fragments.clone(), stored.overrides.clone());
         let entry = CorrelationEntry::fold(key(id).id, at(0), at(old), fragments, overrides);
         store.set_correlation(&key(id), entry, Some(ttl)).await.unwrap();
-        self.model.put(id, stored);
+        self.model.set(id, stored);
     }
 
     async fn clean_up(&mut self, store: &dyn StateManager, said: &str) {
@@ -130,7 +130,7 @@ impl Run {
         let old = self.model.correlations.iter().filter(|(_, stored)| is_old(stored));
         let old: Vec<String> = old.map(|(id, _)| id.clone()).collect();
         for id in &old {
-            self.model.remove(id);
+            self.model.remove(id, End::Deleted);
         }
         assert_eq!(removed, old.len() as u64, "before {cutoff} {said}");
     }
@@ -193,15 +193,14 @@ impl Run {
         }
         let id = &events[self.random.below(events.len() as u64) as usize].id;
         assert_eq!(store.remove_events(std::slice::from_ref(id)).await.unwrap(), 1, "{said}");
-        if let Some(told) = self.model.events.get_mut(id.key.id.as_str()) {
-            told.retain(|told| told.generation != id.generation);
-        }
+        self.model.delivered(id.key.id.as_str(), id.generation);
     }
 
     async fn check(&mut self, id: &str, said: &str) {
         let store = self.engine();
         assert_eq!(count(&*store).await, self.model.correlations.len() as u64, "{said}");
         self.check_events(&*store, said).await;
+        assert_eq!(store.get_ledger().await.unwrap(), self.model.ledger, "{said}");
         let read = get(&*store, &key(id)).await;
         let expected = self.model.correlations.get(id);
         assert_eq!(read.is_some(), expected.is_some(), "{id} {said}");

@@ -34,21 +34,36 @@ impl Shard {
             let look = stored.life.claim(stored.last_updated, now, lease, settings);
             put(&mut self.due, &key, None, stored.life.look);
             if matches!(look, Look::Claimed) {
-                let life = &stored.life;
-                let ticket = Ticket {
-                    key: key.as_ref().clone(),
-                    fence: life.fence,
-                    version: stored.fragments().len() as u64,
-                };
-                claims.push(Claim {
-                    ticket,
-                    generation: life.generation + 1,
-                    opened: life.opened,
-                    quiet: (now - stored.last_updated).to_std().unwrap_or_default(),
-                    is_full: life.is_full,
-                    entry: stored.entry(&key.id),
-                    news: news(stored.fragments().to_vec(), life.earlier),
-                });
+                claims.push(claim(&key, stored, now));
+            }
+        }
+        claims
+    }
+
+    /// Claims what is not closed and not claimed, up to a number of correlations.
+    pub(crate) fn claim_active(
+        &mut self,
+        max: usize,
+        lease: Duration,
+        now: DateTime<Utc>,
+        settings: &Settings,
+    ) -> Vec<Claim> {
+        // With a maximum age of nothing everything is due.
+        let settings = Settings { age_max: Duration::ZERO, ..*settings };
+        let active: Vec<_> = self.due.values().cloned().collect();
+        let mut claims = Vec::new();
+        for key in active {
+            if claims.len() == max {
+                break;
+            }
+            let Some(stored) = self.correlations.get_mut(&key).filter(|stored| stored.expires > now) else {
+                continue;
+            };
+            let before = stored.life.look;
+            let look = stored.life.claim(stored.last_updated, now, lease, &settings);
+            put(&mut self.due, &key, before, stored.life.look);
+            if matches!(look, Look::Claimed) {
+                claims.push(claim(&key, stored, now));
             }
         }
         claims
@@ -57,7 +72,7 @@ impl Shard {
     /// Closes a correlation; answers also what its event adds to the budget.
     pub(crate) fn finish(
         &mut self,
-        Finish { ticket, note, outbox }: Finish,
+        Finish { ticket, note, new_items, outbox }: Finish,
         now: DateTime<Utc>,
         settings: &Settings,
     ) -> (Finished, u64) {
@@ -73,7 +88,10 @@ impl Shard {
         let finished = if stored.fragments().len() as u64 == ticket.version {
             let is_kept = note.as_ref().filter(|_| outbox.is_some());
             let bytes = is_kept.map_or(0, |note| RECORD_BYTES + note.len() as u64);
-            stored.life.finish(stored.fragments().len(), note, outbox, now);
+            let (items, pending) = (stored.items(), stored.pending());
+            let new = new_items.min(pending);
+            stored.life.finish(stored.fragments().len(), items, new, note, outbox, now);
+            self.sums.closed(pending, new);
             stored.bytes += bytes;
             (Finished::Finished, bytes)
         } else {
@@ -163,11 +181,28 @@ impl Shard {
         let bytes =
             RECORD_BYTES + removed.note.len() as u64 + RECEIVER_BYTES * removed.delivered.len() as u64;
         stored.bytes -= bytes;
+        stored.life.stored -= removed.items;
+        self.sums.delivered(removed.items);
         if stored.life.events.is_empty() {
             let told = stored.life.events_due.take();
             put(&mut self.outbox, &key, told, None);
         }
         (true, bytes)
+    }
+}
+
+/// The claim that was made now.
+fn claim(key: &state_core::CorrelationKey, stored: &Stored, now: DateTime<Utc>) -> Claim {
+    let life = &stored.life;
+    let version = stored.fragments().len() as u64;
+    Claim {
+        ticket: Ticket { key: key.clone(), fence: life.fence, version },
+        generation: life.generation + 1,
+        opened: life.opened,
+        quiet: (now - stored.last_updated).to_std().unwrap_or_default(),
+        is_full: life.is_full,
+        entry: stored.entry(&key.id),
+        news: news(stored.fragments().to_vec(), life.earlier),
     }
 }
 

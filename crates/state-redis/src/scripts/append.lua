@@ -1,6 +1,6 @@
 -- Adds fragments to correlations of one bucket, creating those that are not there, and opens the next generation of
 -- those that are closed.
--- KEYS: time, exp, due, out, then each correlation.
+-- KEYS: time, exp, due, out, ledger, then each correlation.
 -- ARGV: spans_max, bytes_max, TTL, index lag, grace (the last three in microseconds); then for each correlation the
 --       number of its fragments, and for each fragment its name, its numbers with its labels, and its packed bytes.
 -- Returns one digit for each fragment: 0 added, 1 duplicate, 2 over spans_max, 3 over bytes_max, 4 what is stored of
@@ -16,7 +16,9 @@ local spans_max, bytes_max, ttl, lag, grace =
   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock()
 local outcomes, time, exp, due, held = {}, {}, {}, {}, 0
-local read, write = {'m', 'l', 's', 'o0'}, {'m'}
+local read, write, sums = {'m', 'l', 's', 'o0'}, {'m'}, {}
+-- Spans and log records by what became of them.
+local tallies = {['0'] = {0, 0}, ['1'] = {0, 0}, ['2'] = {0, 0}, ['3'] = {0, 0}, ['4'] = {0, 0}}
 local at = 6
 
 -- Adds the labels that are not known yet. 16 KiB: what a summary remembers is bounded.
@@ -29,7 +31,7 @@ local function add_labels(known, new)
   return known
 end
 
-for k = 5, #KEYS do
+for k = 6, #KEYS do
   local key = KEYS[k]
   local count = tonumber(ARGV[at])
   for f = 1, count do
@@ -44,7 +46,7 @@ for k = 5, #KEYS do
     first_seen, last_updated, expires, own_ttl, indexed, guard, fragments, spans, logs, errors, bytes, first_event,
       last_event = struct.unpack(META, have[1])
     if expires <= now then
-      remove({key})
+      remove({key}, now)
       first_seen = nil
     end
   end
@@ -66,12 +68,12 @@ for k = 5, #KEYS do
   for f = 1, count do
     local argument = at + f * 3 - 2
     local name = ARGV[argument]
+    local facts = ARGV[argument + 1]
+    local more_spans, more_logs, more_errors, more_bytes, first, last = struct.unpack('<I4I4I4I4i8i8', facts)
     local outcome = '1'
     if not readable then
       outcome = '4'
     elseif not (have[f + 4] or known and known[name]) then
-      local facts = ARGV[argument + 1]
-      local more_spans, more_logs, more_errors, more_bytes, first, last = struct.unpack('<I4I4I4I4i8i8', facts)
       if more_spans > 0 and spans + more_spans > spans_max or more_logs > 0 and logs + more_logs > spans_max then
         outcome = '2'
       elseif bytes + more_bytes > bytes_max then
@@ -101,6 +103,8 @@ for k = 5, #KEYS do
         end
       end
     end
+    local tally = tallies[outcome]
+    tally[1], tally[2] = tally[1] + more_spans, tally[2] + more_logs
     arrived = arrived or outcome < '2'
     full = full or (outcome == '2' or outcome == '3') and (added or not (created or closed))
     outcomes[#outcomes + 1] = outcome
@@ -158,7 +162,7 @@ for k = 5, #KEYS do
       errors, bytes, first_event, last_event)
     redis.call('HSET', key, unpack(write, 1, written))
     if renew then
-      redis.call('PEXPIREAT', key, whole(math.ceil(guard / 1000)))
+      guard_key(key, guard)
     end
   end
 end
@@ -171,4 +175,12 @@ for number, index in ipairs({time, exp, due}) do
     hold_index(KEYS[number], held)
   end
 end
+-- What cannot be read is refused by whoever called.
+for outcome, account in pairs({['0'] = 'kept', ['1'] = 'duplicate', ['2'] = 'refused.spans_max', ['3'] = 'refused.bytes_max'}) do
+  local spans, logs = unpack(tallies[outcome])
+  count_items(sums, 'received', spans, logs)
+  count_items(sums, account, spans, logs)
+end
+count_items(sums, 'pending', unpack(tallies['0']))
+enter_sums(KEYS[5], sums, now)
 return table.concat(outcomes)

@@ -1,11 +1,11 @@
 -- Removes those of the given correlations whose last arrival is before a cut-off; puts the others where they belong.
--- KEYS: time, exp, due, out, gone, then each correlation. ARGV: the cut-off in microseconds.
+-- KEYS: time, exp, due, out, ledger, gone, then each correlation. ARGV: the cut-off in microseconds.
 -- Returns how many living ones it removed.
 -- Atomic because an arrival between the look and the removal must not be lost.
 
 local now, cutoff = clock(), tonumber(ARGV[1])
 local removed, old = 0, {}
-for k = 6, #KEYS do
+for k = 7, #KEYS do
   local key = KEYS[k]
   local last_updated, expires, meta = times_of(key)
   if expires > now and last_updated >= cutoff then
@@ -20,6 +20,6 @@ for k = 6, #KEYS do
     end
   end
 end
-remove(old)
-mark_removal(KEYS[5])
+remove(old, now)
+mark_removal(KEYS[6])
 return removed

@@ -1,5 +1,5 @@
 -- Removes a correlation.
--- KEYS: time, exp, due, out, gone, the correlation. ARGV: the time after which this must not be done any more.
+-- KEYS: time, exp, due, out, ledger, gone, the correlation. ARGV: the time after which this must not be done any more.
 -- Returns 1 if it was alive, else 0.
 -- Atomic because the correlation and its places in the indexes must go together.
 
@@ -7,7 +7,8 @@ local late = too_late(ARGV[1])
 if late then
   return late
 end
-local _, expires = times_of(KEYS[6])
-remove({KEYS[6]})
-mark_removal(KEYS[5])
-return expires > clock() and 1 or 0
+local now = clock()
+local _, expires = times_of(KEYS[7])
+remove({KEYS[7]}, now)
+mark_removal(KEYS[6])
+return expires > now and 1 or 0

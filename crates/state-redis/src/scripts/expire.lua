@@ -1,11 +1,11 @@
 -- Frees those of the given correlations that have expired, or cannot be read; puts the others back to when they will.
--- KEYS: time, exp, due, out, then each correlation.
+-- KEYS: time, exp, due, out, ledger, then each correlation.
 -- Returns how many it freed.
 -- Atomic because an arrival between the look and the removal must not be lost.
 
 local now = clock()
 local expired = {}
-for k = 5, #KEYS do
+for k = 6, #KEYS do
   local key = KEYS[k]
   local _, expires = times_of(key)
   if expires > now then
@@ -14,4 +14,4 @@ for k = 5, #KEYS do
     expired[#expired + 1] = key
   end
 end
-return remove(expired)
+return remove(expired, now)

@@ -1,16 +1,17 @@
 -- Closes claimed correlations, and puts their events into the outbox.
--- KEYS: due, out, then each correlation. ARGV: grace in microseconds; then for each correlation the fence of the claim,
---       the number of fragments it saw, 1 if an event is to be told or else 0, what the event says, and for how many
---       microseconds it is left to whoever closes, or -1 if nobody is to get it.
+-- KEYS: due, out, ledger, then each correlation. ARGV: grace in microseconds; then for each correlation the fence of the
+--       claim, the number of fragments it saw, 1 if an event is to be told or else 0, what the event says, for how many
+--       microseconds it is left to whoever closes, or -1 if nobody is to get it, and how many spans and log records in
+--       it are new.
 -- Returns one digit for each: 0 closed, 1 something new has arrived, 2 somebody else's or gone.
 -- Atomic because the event must be there if and only if the correlation is closed, and nothing may arrive between.
 
 local grace = tonumber(ARGV[1])
 local now = clock()
-local answers, looks, closed, told, held = {}, {}, {}, {}, 0
-for k = 3, #KEYS do
+local answers, looks, closed, told, held, sums = {}, {}, {}, {}, 0, {}
+for k = 4, #KEYS do
   local key = KEYS[k]
-  local at = k * 5 - 13
+  local at = k * 7 - 26
   local fence, version, note = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 3]
   local c, s, events = living(key, now, 'e')
   local answer = '2'
@@ -28,12 +29,21 @@ for k = 3, #KEYS do
     else
       local is_told, hold = ARGV[at + 2] == '1', tonumber(ARGV[at + 4])
       local is_kept = is_told and hold >= 0
+      local pending_spans, pending_logs = c.spans - s.settled_spans, c.logs - s.settled_logs
+      local spans, logs = math.min(tonumber(ARGV[at + 5]), pending_spans), math.min(tonumber(ARGV[at + 6]), pending_logs)
+      count_items(sums, 'pending', -pending_spans, -pending_logs)
+      count_items(sums, 'stored', spans, logs)
+      -- The rest had been sent already, within other batches.
+      count_items(sums, 'kept', spans - pending_spans, logs - pending_logs)
+      count_items(sums, 'duplicate', pending_spans - spans, pending_logs - logs)
+      s.settled_spans, s.settled_logs = c.spans, c.logs
+      s.stored_spans, s.stored_logs = s.stored_spans + spans, s.stored_logs + logs
       if is_told then
         s.generation = s.generation + 1
       end
       if is_kept then
         events = (events or '') .. write_event({generation = s.generation, earlier = s.earlier, version = version,
-          closed = now, delivered = '', note = note})
+          closed = now, spans = spans, logs = logs, delivered = '', note = note})
         place(told, now + hold, member)
         held = math.max(held, c.guard)
       end
@@ -52,4 +62,5 @@ if #told > 0 then
   redis.call('ZADD', KEYS[2], 'LT', unpack(told))
   hold_index(KEYS[2], held)
 end
+enter_sums(KEYS[3], sums, now)
 return table.concat(answers)

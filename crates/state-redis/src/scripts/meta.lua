@@ -39,22 +39,24 @@ local function times_of(key)
   return last_updated, expires, meta
 end
 
-local STATE, STATE_BYTES = '<i8i8i8i8i8I4I4BB', 50
+local STATE, STATE_BYTES = '<i8i8i8i8i8I4I4I4I4I4I4BB', 66
 
 -- Field s of a correlation that has none: it is active in its first generation.
 local function new_state(opened)
-  return {opened = opened, look = 0, lease = 0, fence = 0, finished = 0, generation = 0, earlier = 0, closed = 0,
-    full = 0}
+  return {opened = opened, look = 0, lease = 0, fence = 0, finished = 0, generation = 0, earlier = 0,
+    settled_spans = 0, settled_logs = 0, stored_spans = 0, stored_logs = 0, closed = 0, full = 0}
 end
 
 local function read_state(text)
   local s = {}
-  s.opened, s.look, s.lease, s.fence, s.finished, s.generation, s.earlier, s.closed, s.full = struct.unpack(STATE, text)
+  s.opened, s.look, s.lease, s.fence, s.finished, s.generation, s.earlier, s.settled_spans, s.settled_logs,
+    s.stored_spans, s.stored_logs, s.closed, s.full = struct.unpack(STATE, text)
   return s
 end
 
 local function write_state(s)
-  return struct.pack(STATE, s.opened, s.look, s.lease, s.fence, s.finished, s.generation, s.earlier, s.closed, s.full)
+  return struct.pack(STATE, s.opened, s.look, s.lease, s.fence, s.finished, s.generation, s.earlier, s.settled_spans,
+    s.settled_logs, s.stored_spans, s.stored_logs, s.closed, s.full)
 end
 
 -- Fields m and s of a living correlation as tables, and what is in a further field that is asked for; nil if there is
@@ -70,14 +72,14 @@ local function living(key, now, ...)
   end
 end
 
-local RECORD = '<I4I4I4i8I4I4'
+local RECORD = '<I4I4I4i8I4I4I4I4'
 
 -- Field e as a list of tables, oldest event first.
 local function read_events(text)
   local events, at = {}, 1
   while at < #text do
     local e, delivered, note = {}, 0, 0
-    e.generation, e.earlier, e.version, e.closed, delivered, note, at = struct.unpack(RECORD, text, at)
+    e.generation, e.earlier, e.version, e.closed, e.spans, e.logs, delivered, note, at = struct.unpack(RECORD, text, at)
     e.delivered = string.sub(text, at, at + delivered - 1)
     e.note = string.sub(text, at + delivered, at + delivered + note - 1)
     at = at + delivered + note
@@ -87,8 +89,8 @@ local function read_events(text)
 end
 
 local function write_event(e)
-  return struct.pack(RECORD, e.generation, e.earlier, e.version, e.closed, #e.delivered, #e.note) .. e.delivered
-    .. e.note
+  return struct.pack(RECORD, e.generation, e.earlier, e.version, e.closed, e.spans, e.logs, #e.delivered, #e.note)
+    .. e.delivered .. e.note
 end
 
 -- Ends a claim that is not to be finished any more; the correlation is to be looked at from a time on.
@@ -137,21 +139,16 @@ local function member_of(key)
   return string.sub(key, string.find(key, '}:', 1, true) + 2)
 end
 
--- Removes correlations and their places in the indexes, which are the first four keys of the call: time, exp, due, out.
--- Returns how many of them had a place by time.
-local function remove(keys)
-  if #keys == 0 then
-    return 0
+-- Notes that so many spans and log records have come to an account of the ledger, to be entered by enter_sums.
+local function count_items(sums, account, spans, logs)
+  if spans ~= 0 then
+    local field = 'spans.' .. account
+    sums[field] = (sums[field] or 0) + spans
   end
-  local members = {}
-  for i, key in ipairs(keys) do
-    members[i] = member_of(key)
+  if logs ~= 0 then
+    local field = 'logs.' .. account
+    sums[field] = (sums[field] or 0) + logs
   end
-  redis.call('UNLINK', unpack(keys))
-  for index = 2, 4 do
-    redis.call('ZREM', KEYS[index], unpack(members))
-  end
-  return redis.call('ZREM', KEYS[1], unpack(members))
 end
 
 -- Keeps an index one to two minutes longer than a correlation in it, whose life ends at a time in microseconds; never
@@ -162,4 +159,65 @@ local function hold_index(key, time)
   if redis.call('PEXPIRETIME', key) < milliseconds then
     redis.call('PEXPIREAT', key, whole(milliseconds + 60000))
   end
+end
+
+-- Has Redis free a correlation by itself a minute after a time: until then the scripts find it, and enter into the ledger
+-- what was in it.
+local function guard_key(key, time)
+  redis.call('PEXPIREAT', key, whole(math.ceil(time / 1000) + 60000))
+end
+
+-- How long the ledger is kept after what was entered last: 30 days in microseconds.
+local LEDGER_LIFE = 2592000000000
+
+-- Enters what was counted into the ledger.
+local function enter_sums(ledger, sums, now)
+  if next(sums) then
+    for field, by in pairs(sums) do
+      redis.call('HINCRBY', ledger, field, whole(by))
+    end
+    hold_index(ledger, now + LEDGER_LIFE)
+  end
+end
+
+-- Enters into the ledger that a correlation is gone: deleted if it was alive, else expired.
+local function count_removed(sums, key, now)
+  local have = redis.pcall('HMGET', key, 'm', 's', 'e')
+  if have.err or not have[1] or #have[1] ~= META_BYTES or have[2] and #have[2] ~= STATE_BYTES then
+    return
+  end
+  local c, s = read_meta(have[1]), have[2] and read_state(have[2]) or new_state(0)
+  local pending_spans, pending_logs = c.spans - s.settled_spans, c.logs - s.settled_logs
+  count_items(sums, 'pending', -pending_spans, -pending_logs)
+  count_items(sums, 'stored', -s.stored_spans, -s.stored_logs)
+  if c.expires > now then
+    count_items(sums, 'deleted', pending_spans + s.stored_spans, pending_logs + s.stored_logs)
+    return
+  end
+  local spans, logs = 0, 0
+  for _, e in ipairs(read_events(have[3] or '')) do
+    spans, logs = spans + e.spans, logs + e.logs
+  end
+  count_items(sums, 'expired.pending', pending_spans, pending_logs)
+  count_items(sums, 'expired.undelivered', spans, logs)
+  count_items(sums, 'expired.stored', s.stored_spans - spans, s.stored_logs - logs)
+end
+
+-- Removes correlations and their places in the indexes, which are the first four keys of the call: time, exp, due, out;
+-- the fifth is the ledger. Returns how many of them had a place by time.
+local function remove(keys, now)
+  if #keys == 0 then
+    return 0
+  end
+  local members, sums = {}, {}
+  for i, key in ipairs(keys) do
+    members[i] = member_of(key)
+    count_removed(sums, key, now)
+  end
+  enter_sums(KEYS[5], sums, now)
+  redis.call('UNLINK', unpack(keys))
+  for index = 2, 4 do
+    redis.call('ZREM', KEYS[index], unpack(members))
+  end
+  return redis.call('ZREM', KEYS[1], unpack(members))
 end

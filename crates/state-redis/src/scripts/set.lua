@@ -1,5 +1,5 @@
 -- Replaces a correlation, or creates it. It is active in its first generation, whatever was there.
--- KEYS: time, exp, due, out, the correlation.
+-- KEYS: time, exp, due, out, ledger, the correlation.
 -- ARGV: first_seen, last_updated, TTL (microseconds), spans, logs, errors, bytes, first_event, last_event, labels,
 --       overrides, the time after which this must not be done any more, grace, number of fragments; then names and
 --       values of the fields that hold them.
@@ -9,7 +9,7 @@ local late = too_late(ARGV[12])
 if late then
   return late
 end
-local key = KEYS[5]
+local key = KEYS[6]
 local now = clock()
 local n = {}
 for i = 1, 9 do
@@ -21,6 +21,11 @@ local c = {first_seen = n[1], last_updated = n[2], expires = now + n[3], ttl = n
 local s = new_state(now)
 s.look = now + tonumber(ARGV[13])
 
+local sums = {}
+count_removed(sums, key, now)
+for _, account in ipairs({'received', 'kept', 'pending'}) do
+  count_items(sums, account, c.spans, c.logs)
+end
 redis.call('UNLINK', key)
 -- Lua cannot unpack more than some 8,000 values.
 local function fields(first)
@@ -30,7 +35,7 @@ redis.call('HSET', key, 'm', write_meta(c), 'l', ARGV[10], 'u', ARGV[11], 's', w
 for first = 1015, #ARGV, 1000 do
   redis.call('HSET', key, fields(first))
 end
-redis.call('PEXPIREAT', key, whole(math.ceil(c.guard / 1000)))
+guard_key(key, c.guard)
 local member = member_of(key)
 redis.call('ZADD', KEYS[1], whole(c.indexed), member)
 redis.call('ZADD', KEYS[2], whole(c.expires), member)
@@ -39,3 +44,4 @@ redis.call('ZREM', KEYS[4], member)
 for index = 1, 3 do
   hold_index(KEYS[index], c.guard)
 end
+enter_sums(KEYS[5], sums, now)

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use state_core::{Finished, Fragment, Identity, Outcome, Overrides, Refusal, Signal};
+use state_core::{
+    Account, Expiry, Finished, Fragment, Identity, Items, Ledger, Outcome, Overrides, Refusal, Signal,
+};
 
 /// Most spans, and likewise log records, of a correlation in the model.
 pub(super) const SPANS_MAX: u64 = 12;
@@ -20,6 +22,8 @@ pub(super) struct Stored {
     pub(super) is_full: bool,
     generation: u64,
     earlier: usize,
+    /// New items of each generation that is closed and not delivered.
+    closed: BTreeMap<u64, Items>,
     /// Claim that may finish it, and whether its lease still runs.
     claim: Option<(usize, bool)>,
     finished_by: Option<usize>,
@@ -47,7 +51,15 @@ pub(super) struct Model {
     pub(super) correlations: BTreeMap<String, Stored>,
     pub(super) claims: Vec<Claimed>,
     pub(super) events: BTreeMap<String, Vec<Told>>,
+    pub(super) ledger: Ledger,
     instances: usize,
+}
+
+/// How a correlation ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Deleted,
+    Expired,
 }
 
 impl Stored {
@@ -70,6 +82,11 @@ impl Stored {
         Outcome::Added
     }
 
+    /// Items that have arrived since it was closed last.
+    fn pending(&self) -> Items {
+        self.fragments[self.earlier..].iter().map(Items::of).fold(Items::default(), |sum, items| sum + items)
+    }
+
     fn news(&self) -> Vec<Fragment> {
         let (earlier, later) = self.fragments.split_at(self.earlier);
         let known: BTreeSet<(Signal, Identity)> = earlier.iter().flat_map(items).collect();
@@ -87,6 +104,19 @@ impl Model {
     pub(super) fn append(&mut self, id: &str, fragment: &Fragment) -> Outcome {
         let mut stored = self.correlations.get(id).cloned().unwrap_or_default();
         let outcome = stored.add(fragment);
+        self.ledger.enter(Items::of(fragment), |account, items| {
+            account.received += items;
+            match outcome {
+                Outcome::Added => {
+                    account.kept += items;
+                    account.pending += items;
+                }
+                Outcome::Duplicate => account.duplicate += items,
+                Outcome::Refused(refusal) => {
+                    *account.refused.entry(refusal.as_str().to_owned()).or_default() += items;
+                }
+            }
+        });
         match outcome {
             Outcome::Added if stored.is_closed => (stored.is_closed, stored.claim) = (false, None),
             Outcome::Refused(_) if stored.instance == 0 => return outcome,
@@ -100,19 +130,51 @@ impl Model {
         outcome
     }
 
+    /// Puts a correlation that somebody has made.
+    pub(super) fn set(&mut self, id: &str, stored: Stored) {
+        self.ledger.enter(stored.pending(), |account, items| {
+            account.received += items;
+            account.kept += items;
+            account.pending += items;
+        });
+        self.put(id, stored);
+    }
+
     /// Puts a correlation; one that is new gets a life of its own.
-    pub(super) fn put(&mut self, id: &str, mut stored: Stored) {
+    fn put(&mut self, id: &str, mut stored: Stored) {
         if stored.instance == 0 {
-            self.remove(id);
+            self.remove(id, End::Deleted);
             self.instances += 1;
             stored.instance = self.instances;
         }
         self.correlations.insert(id.to_owned(), stored);
     }
 
-    pub(super) fn remove(&mut self, id: &str) -> bool {
+    pub(super) fn remove(&mut self, id: &str, end: End) -> bool {
         self.events.remove(id);
-        self.correlations.remove(id).is_some()
+        let Some(stored) = self.correlations.remove(id) else { return false };
+        let closed = stored.closed.values().fold(Items::default(), |sum, items| sum + *items);
+        self.ledger.enter(stored.pending(), |account, items| {
+            account.pending -= items;
+            account.end(end, Expiry::Pending, items);
+        });
+        self.ledger.enter(closed, |account, items| {
+            account.stored -= items;
+            account.end(end, Expiry::Undelivered, items);
+        });
+        true
+    }
+
+    /// An event was removed from the outbox.
+    pub(super) fn delivered(&mut self, id: &str, generation: u64) {
+        if let Some(told) = self.events.get_mut(id) {
+            told.retain(|told| told.generation != generation);
+        }
+        let stored = self.correlations.get_mut(id).and_then(|stored| stored.closed.remove(&generation));
+        self.ledger.enter(stored.unwrap_or_default(), |account, items| {
+            account.stored -= items;
+            account.delivered += items;
+        });
     }
 
     /// Claims what is due of the wanted; the leases run on, or are over at once.
@@ -149,8 +211,26 @@ impl Model {
             return Finished::Changed;
         }
         let news = stored.news();
+        let earlier: BTreeSet<_> = stored.fragments[..stored.earlier].iter().flat_map(items).collect();
+        let new: BTreeSet<_> =
+            stored.fragments.iter().flat_map(items).filter(|item| !earlier.contains(item)).collect();
+        let of_signal =
+            |signal| Items::of_signal(signal, new.iter().filter(|(of, _)| *of == signal).count() as u64);
+        let new = of_signal(Signal::Traces) + of_signal(Signal::Logs);
+        let pending = stored.pending();
+        self.ledger.enter(pending, |account, items| {
+            account.pending -= items;
+            account.kept -= items;
+            account.duplicate += items;
+        });
+        self.ledger.enter(new, |account, items| {
+            account.kept += items;
+            account.duplicate -= items;
+            account.stored += items;
+        });
         if stored.generation == 0 || !news.is_empty() {
             stored.generation += 1;
+            stored.closed.insert(stored.generation, new);
             let told = Told { generation: stored.generation, news };
             self.events.entry(id).or_default().push(told);
         }
@@ -166,6 +246,35 @@ impl Model {
             && stored.claim.is_some_and(|(last, _)| last == claim)
         {
             stored.claim = None;
+        }
+    }
+}
+
+/// Changes of a ledger, signal by signal.
+trait Enter {
+    fn enter(&mut self, items: Items, change: impl Fn(&mut Account, u64));
+}
+
+impl Enter for Ledger {
+    fn enter(&mut self, items: Items, change: impl Fn(&mut Account, u64)) {
+        change(&mut self.spans, items.spans);
+        change(&mut self.logs, items.logs);
+        for account in [&mut self.spans, &mut self.logs] {
+            account.refused.retain(|_, count| *count > 0);
+            account.expired.retain(|_, count| *count > 0);
+        }
+    }
+}
+
+trait EndItems {
+    fn end(&mut self, end: End, expiry: Expiry, items: u64);
+}
+
+impl EndItems for Account {
+    fn end(&mut self, end: End, expiry: Expiry, items: u64) {
+        match end {
+            End::Deleted => self.deleted += items,
+            End::Expired => *self.expired.entry(expiry.as_str().to_owned()).or_default() += items,
         }
     }
 }
