@@ -5,6 +5,7 @@
 //! * [`partition_traces`] and [`partition_logs`] cut one into smaller requests for several places.
 //! * [`select_traces`] and [`select_logs`] take some of the items out of a part.
 //! * [`merge_traces`] and [`merge_logs`] read parts back as one message without duplicates.
+//! * [`Structure`] tells whether a trace is whole, [`Outline`] where it begins and what it is linked with.
 //! * [`json`] turns OTLP/JSON into protobuf and back.
 //!
 //! Spans and log records are copied byte for byte and never re-encoded: fields that this version
@@ -18,6 +19,7 @@ mod identity;
 pub mod json;
 mod log_record;
 mod merge;
+mod outline;
 mod partition;
 mod seeded;
 mod select;
@@ -30,6 +32,7 @@ mod wire;
 pub use attributes::SplitOptions;
 pub use facts::{Facts, Origin, Root, UNKNOWN_SERVICE};
 pub use merge::{Merged, merge_logs, merge_traces};
+pub use outline::{Outline, Top};
 pub use partition::{Share, partition_logs, partition_traces};
 pub use select::{select_logs, select_traces};
 pub use split::{PARTS_BYTES_MAX, Part, RejectReason, Rejected, Split, Subject, split_logs, split_traces};
