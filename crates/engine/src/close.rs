@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::metrics;
+use crate::{link::Linker, metrics};
 pub(crate) use verdict::Rules;
 use verdict::Verdict;
 
@@ -33,6 +33,8 @@ pub(crate) struct Closer {
     rules: Rules,
     /// Where they are handed over; `None` where nobody is to get them.
     delivery: Option<delivery::Handle>,
+    /// What links traces to those that led to them; `None` where they are not linked.
+    linker: Option<Linker>,
     /// From when on it counts that nothing has arrived.
     calm_from: Instant,
 }
@@ -42,8 +44,9 @@ impl Closer {
         store: Arc<dyn StateManager>,
         rules: Rules,
         delivery: Option<delivery::Handle>,
+        linker: Option<Linker>,
     ) -> Self {
-        Self { store, rules, delivery, calm_from: Instant::now() }
+        Self { store, rules, delivery, linker, calm_from: Instant::now() }
     }
 
     /// Closes until it is stopped; what it has begun by then is finished and handed over.
@@ -82,6 +85,9 @@ impl Closer {
                 Verdict::Close(close) => closing.push((claim, close)),
                 Verdict::Wait(look_after) => releases.push(Release { ticket: claim.ticket, look_after }),
             }
+        }
+        if let Some(linker) = &self.linker {
+            linker.link(closing.iter_mut().map(|(claim, _)| claim)).await;
         }
         let offer = self.delivery.as_ref().map(delivery::Handle::offer);
         let outbox = offer.as_ref().map(delivery::Offer::outbox);

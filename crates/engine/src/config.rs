@@ -11,10 +11,10 @@ use service_lifecycle::{
 use state_core::{Limits, Settings};
 use state_redis::Acknowledge;
 
-use crate::close::Rules;
+use crate::{close::Rules, link::LinksConfig};
 
 /// Configuration of an engine. Every key has a default that runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Whether state is in Redis and shared by all engines. Default false: in this process's memory.
@@ -25,6 +25,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What belongs together, for how long, and how much of it.
     pub correlation: CorrelationConfig,
+    /// Which traces are linked.
+    pub links: LinksConfig,
     /// Where closed correlations are delivered to.
     pub delivery: DeliveryConfig,
     /// How much memory the state may take.
@@ -375,6 +377,7 @@ impl service_lifecycle::Config for Config {
             violations
                 .push(Violation::between(&keys, "expected room for at least one of the largest requests"));
         }
+        violations.extend(self.links.violations());
         violations.extend(self.delivery.violations());
         if grpc.listen == self.admin.listen && grpc.listen.port() != 0 {
             violations.push(Violation::between(&["grpc.listen", "admin.listen"], "expected two addresses"));
@@ -416,6 +419,13 @@ mod tests {
         let mut config = Config::default();
         config.delivery.url = "collector:4317".into();
         assert_eq!(config.violations()[0].keys, ["delivery.url"]);
+    }
+
+    #[test]
+    fn a_wrong_weight_of_links_is_named_by_its_key() {
+        let mut config = Config::default();
+        config.links.weights = vec!["order.id".into()];
+        assert_eq!(config.violations()[0].keys, ["links.weights"]);
     }
 
     #[test]

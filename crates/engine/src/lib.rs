@@ -5,6 +5,7 @@
 mod close;
 mod config;
 mod door;
+mod link;
 mod maintain;
 mod measured;
 mod metrics;
@@ -12,10 +13,12 @@ mod query;
 mod receive;
 mod refusals;
 mod regroup;
+mod related;
 mod serve;
 mod status;
 mod unkept;
 
 pub use config::{Config, CorrelationConfig, GrpcConfig, MemoryConfig, RedisConfig, RedisTlsConfig};
+pub use link::LinksConfig;
 pub use metrics::METRICS;
 pub use serve::serve;

@@ -110,6 +110,27 @@ pub const METRICS: &[Metric] = &[
                no_news when everything in it was only resent.",
     },
     Metric {
+        name: "engine_linked_traces_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Traces that were linked to the trace that led to them when this engine closed them.",
+    },
+    Metric {
+        name: "engine_unlinked_traces_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Traces with correlation keys that were closed without a link, by reason: no_candidate, \
+               below_threshold, linked when they say themselves what they follow from, unavailable when the state \
+               did not answer in time, unreadable, or the limit of the trace that a bridge would exceed.",
+    },
+    Metric {
+        name: "engine_unlinkable_keys_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Correlation keys by which nothing was looked for, by reason: common when more than \
+               links.candidates_max carry it, keys_max when the trace carries many.",
+    },
+    Metric {
         name: "engine_expired_correlations_total",
         kind: Kind::Counter,
         unit: None,
@@ -231,6 +252,20 @@ pub(crate) fn ledger(ledger: &Ledger) {
 
 pub(crate) fn closed(cause: &'static str) {
     counter!("engine_closed_correlations_total", "cause" => cause).increment(1);
+}
+
+pub(crate) fn linked() {
+    counter!("engine_linked_traces_total").increment(1);
+}
+
+pub(crate) fn not_linked(reason: &'static str) {
+    counter!("engine_unlinked_traces_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn link_keys_left_out(reason: &'static str, keys: usize) {
+    if keys > 0 {
+        counter!("engine_unlinkable_keys_total", "reason" => reason).increment(keys as u64);
+    }
 }
 
 pub(crate) fn expired(count: u64) {

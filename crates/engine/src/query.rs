@@ -9,7 +9,8 @@ use otlp_proto::correlation::v1::{
     CountCorrelationsRequest, CountCorrelationsResponse, DeleteCorrelationRequest, DeleteCorrelationResponse,
     DescribeStateRequest, DescribeStateResponse, GetCorrelationRequest, GetCorrelationResponse,
     GetLedgerRequest, GetLedgerResponse, LedgerAccount, ListCorrelationsRequest, ListCorrelationsResponse,
-    StateBackend, View, correlation_service_server::CorrelationService,
+    ListRelatedRequest, ListRelatedResponse, StateBackend, View,
+    correlation_service_server::CorrelationService,
 };
 use prost_types::Timestamp;
 use state_core::{
@@ -19,7 +20,7 @@ use state_core::{
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
-use crate::{door, status};
+use crate::{door, related, status};
 
 /// Page size when none is asked for.
 const PAGE_SIZE_DEFAULT: u32 = 100;
@@ -105,6 +106,14 @@ impl CorrelationService for Query {
         }))
     }
 
+    async fn list_related(
+        &self,
+        request: Request<ListRelatedRequest>,
+    ) -> Result<Response<ListRelatedResponse>, Status> {
+        let tenant = door::tenant(&request);
+        related::list(&*self.store, tenant, request.into_inner()).await.map(Response::new)
+    }
+
     async fn delete_correlation(
         &self,
         request: Request<DeleteCorrelationRequest>,
@@ -177,21 +186,21 @@ fn filter(request: &ListCorrelationsRequest) -> Result<Filter, Status> {
     })
 }
 
-fn key(tenant: Tenant, id: &str) -> Result<CorrelationKey, Status> {
+pub(crate) fn key(tenant: Tenant, id: &str) -> Result<CorrelationKey, Status> {
     let id = id
         .parse()
         .map_err(|error: state_core::InvalidId| status::invalid("correlation_id", &error.to_string()))?;
     Ok(CorrelationKey { tenant, id })
 }
 
-fn failed(error: Error) -> Status {
+pub(crate) fn failed(error: Error) -> Status {
     if !error.is_retryable() {
         warn!(error = &error as &dyn std::error::Error, "query failed");
     }
     status::query(&error)
 }
 
-fn not_found(key: &CorrelationKey) -> Status {
+pub(crate) fn not_found(key: &CorrelationKey) -> Status {
     Status::not_found(format!(
         "correlation {key} is not stored: it never arrived, has expired or was deleted"
     ))
@@ -224,7 +233,7 @@ fn convert_account(account: Account) -> LedgerAccount {
     }
 }
 
-fn convert(summary: Summary) -> CorrelationSummary {
+pub(crate) fn convert(summary: Summary) -> CorrelationSummary {
     let counts = summary.counts;
     CorrelationSummary {
         correlation_id: summary.correlation_id.into(),
@@ -247,7 +256,7 @@ fn convert(summary: Summary) -> CorrelationSummary {
     }
 }
 
-fn convert_status(status: Option<state_core::Status>) -> CorrelationStatus {
+pub(crate) fn convert_status(status: Option<state_core::Status>) -> CorrelationStatus {
     match status {
         None => CorrelationStatus::Unspecified,
         Some(state_core::Status::Active) => CorrelationStatus::Active,

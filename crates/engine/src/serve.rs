@@ -25,6 +25,7 @@ use tracing::{info, warn};
 use crate::{
     close::Closer,
     config::{Config, GrpcConfig},
+    link::Linker,
     maintain,
     measured::Measured,
     query::Query,
@@ -72,7 +73,8 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     // Ends when nothing comes in any more, and in good order.
     let (mut closing, stopped) = (JoinSet::new(), CancellationToken::new());
     let handle = delivery.as_ref().map(Delivery::handle);
-    closing.spawn(Closer::new(Arc::clone(&store), config.rules(), handle).run(stopped.clone()));
+    let linker = Linker::new(&config.links, Arc::clone(&store));
+    closing.spawn(Closer::new(Arc::clone(&store), config.rules(), handle, linker).run(stopped.clone()));
     let grace = Duration::from_millis(config.shutdown.grace_ms);
     let deadline =
         shutdown.draining().map(move |()| Instant::now() + grace - RESERVE.min(grace / 2)).shared();

@@ -5,5 +5,6 @@ mod content;
 mod endpoint;
 mod engine;
 mod faults;
+mod links;
 mod telemetry;
 mod wire;

@@ -6,6 +6,7 @@ mod close;
 mod door;
 mod ledger;
 mod lifecycle;
+mod links;
 mod query;
 mod receive;
 mod sample_config;

@@ -13,7 +13,8 @@ use otlp_proto::{
         CountCorrelationsRequest, CountCorrelationsResponse, DeleteCorrelationRequest,
         DeleteCorrelationResponse, DescribeStateRequest, DescribeStateResponse, GetCorrelationRequest,
         GetCorrelationResponse, GetLedgerRequest, GetLedgerResponse, LedgerAccount, ListCorrelationsRequest,
-        ListCorrelationsResponse, StateBackend,
+        ListCorrelationsResponse, ListRelatedRequest, ListRelatedResponse, RelatedCorrelation,
+        RelatedDirection, StateBackend,
         correlation_service_server::{CorrelationService, CorrelationServiceServer},
     },
     raw::{
@@ -229,6 +230,28 @@ impl CorrelationService for Service {
             correlations: vec![summary()],
             next_page_token: "next".to_owned(),
         }))
+    }
+
+    async fn list_related(
+        &self,
+        request: Request<ListRelatedRequest>,
+    ) -> Result<Response<ListRelatedResponse>, Status> {
+        self.fail()?;
+        let request = request.into_inner();
+        if request.correlation_id != "order=4/2" {
+            return Err(Status::not_found(format!("no correlation {}", request.correlation_id)));
+        }
+        let related = RelatedCorrelation {
+            depth: request.depth_max,
+            direction: RelatedDirection::Down.into(),
+            from: request.correlation_id,
+            to: format!("limit={}", request.limit),
+            confidence: 0.75,
+            keys: vec!["order=4/2".to_owned()],
+            synthetic: true,
+            summary: None,
+        };
+        Ok(Response::new(ListRelatedResponse { related: vec![related], truncated: true }))
     }
 
     async fn delete_correlation(

@@ -62,6 +62,26 @@ async fn a_list_passes_its_parameters_on_and_returns_summaries() {
 }
 
 #[tokio::test]
+async fn what_is_related_is_passed_on_with_its_link() {
+    let (_engine, gateway) = start().await;
+    let reply = gateway.get("/api/v1/correlations/order=4%2F2/related?depth=3&limit=5").await;
+    let related = json!({
+        "correlation_id": "limit=5",
+        "depth": 3,
+        "direction": "down",
+        "from": "order=4/2",
+        "to": "limit=5",
+        "confidence": 0.75,
+        "keys": ["order=4/2"],
+        "synthetic": true,
+        "summary": null,
+    });
+    let expected = json!({ "correlation_id": "order=4/2", "related": [related], "truncated": true });
+    assert_eq!((reply.status, reply.json()), (200, expected));
+    assert_problem(&gateway.get("/api/v1/correlations/unknown/related").await, 404, "no correlation unknown");
+}
+
+#[tokio::test]
 async fn a_bad_parameter_is_named_with_what_is_allowed() {
     let (engine, gateway) = start().await;
     for (path, detail) in [
@@ -70,6 +90,14 @@ async fn a_bad_parameter_is_named_with_what_is_allowed() {
         ("/api/v1/correlations?form=1", r#"parameter form = "1": unknown; there is from, to,"#),
         ("/api/v1/correlations?to=1&to=2", r#"parameter to = "2": expected only once"#),
         ("/api/v1/correlations/a?view=all", r#"parameter view = "all": expected summary or full"#),
+        (
+            "/api/v1/correlations/a/related?depth=33",
+            r#"parameter depth = "33": expected a number from 1 to 32"#,
+        ),
+        (
+            "/api/v1/correlations/a/related?depht=1",
+            r#"parameter depht = "1": unknown; there is depth and limit"#,
+        ),
         ("/api/v1/correlations/%ff", "the correlation id in the path is not percent-encoded UTF-8"),
     ] {
         assert_problem(&gateway.get(path).await, 400, detail);
