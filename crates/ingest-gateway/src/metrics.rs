@@ -59,7 +59,7 @@ pub const METRICS: &[Metric] = &[
         name: QUERIES,
         kind: Kind::Counter,
         unit: None,
-        help: "Answers to queries, by query (list, get, delete, stats) and HTTP status code.",
+        help: "Answers to queries, by query (list, get, related, delete, stats) and HTTP status code.",
     },
     Metric {
         name: ATTEMPTS,

@@ -3,6 +3,7 @@
 mod ledger;
 mod parameters;
 mod problem;
+mod related;
 mod union;
 mod view;
 
@@ -33,6 +34,7 @@ use crate::{
 pub(crate) use ledger::ledger;
 use parameters::{Form, Parameters};
 use problem::Problem;
+pub(crate) use related::related;
 use view::{Engine, Full, Listing, Stats, Summary};
 
 /// Larger than any correlation by default (16 MiB of telemetry), with room for larger limits.

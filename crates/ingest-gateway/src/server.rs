@@ -72,6 +72,7 @@ fn router(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/correlations", get(query::list).fallback(read))
         .route("/api/v1/correlations/{id}", get(query::get).delete(query::delete).fallback(read_or_delete))
         .route("/api/v1/ledger", get(query::ledger).fallback(read))
+        .route("/api/v1/correlations/{id}/related", get(query::related).fallback(read))
         .route("/api/v1/stats", get(query::stats).fallback(read))
         .fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(&gateway), door::enter))

@@ -7,7 +7,9 @@ use axum::{
     http::{StatusCode, Uri},
 };
 use chrono::{DateTime, Utc};
-use otlp_proto::correlation::v1::{CorrelationKey, CorrelationStatus, ListCorrelationsRequest, View};
+use otlp_proto::correlation::v1::{
+    CorrelationKey, CorrelationStatus, ListCorrelationsRequest, ListRelatedRequest, View,
+};
 use prost_types::Timestamp;
 
 use super::problem::Problem;
@@ -17,6 +19,11 @@ use crate::receive::{Media, Signal};
 const LIMIT_MAX: u32 = 1000;
 /// The page when no size is asked for.
 const LIMIT_DEFAULT: u32 = 100;
+
+/// How far an engine walks from a correlation.
+const DEPTH_MAX: u32 = 32;
+/// How much it lists on the way.
+const RELATED_MAX: u32 = 200;
 
 /// What of a correlation is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +88,17 @@ impl Parameters {
         Ok(form)
     }
 
+    /// `depth`, `limit`; without them the engine decides.
+    pub(super) fn into_related(mut self, correlation_id: String) -> Result<ListRelatedRequest, Problem> {
+        let request = ListRelatedRequest {
+            correlation_id,
+            depth_max: self.take_with("depth", |text| parse_up_to(text, DEPTH_MAX))?.unwrap_or_default(),
+            limit: self.take_with("limit", |text| parse_up_to(text, RELATED_MAX))?.unwrap_or_default(),
+        };
+        self.nothing_else("depth and limit")?;
+        Ok(request)
+    }
+
     fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)
     }
@@ -136,8 +154,12 @@ fn parse_unix_seconds(text: &str) -> Option<DateTime<Utc>> {
 }
 
 fn parse_limit(text: &str) -> Result<u32, String> {
-    let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-    limit.ok_or_else(|| format!("expected a number from 1 to {LIMIT_MAX}"))
+    parse_up_to(text, LIMIT_MAX)
+}
+
+fn parse_up_to(text: &str, max: u32) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| format!("expected a number from 1 to {max}"))
 }
 
 fn parse_status(text: &str) -> Result<CorrelationStatus, String> {
