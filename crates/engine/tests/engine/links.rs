@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use otlp_proto::{
     correlation::v1::{
         CorrelationKey, CorrelationStatus, ListCorrelationsRequest, ListRelatedRequest, ListRelatedResponse,
@@ -207,13 +208,15 @@ async fn without_a_common_key_or_with_links_off_nothing_is_linked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_more_carry_than_are_compared_links_nothing() {
-    let engine =
-        engine(State::Memory, &[("links.candidates_max", "1"), ("correlation.grace_ms", "500")]).await;
-    for (trace, service) in [(1, "shop"), (2, "pay"), (3, "ship")] {
-        send(&engine, service, root(trace, trace * 100, "7")).await;
+    let engine = engine(State::Memory, &[("links.candidates_max", "1")]).await;
+    for (trace, service) in [(1, "shop"), (2, "pay")] {
+        // Without their roots they wait.
+        let orphan = Span { parent_span_id: vec![9; 8], ..root(trace, trace * 100, "7") };
+        send(&engine, service, orphan).await;
     }
-    until_metric(&engine, "engine_unlinkable_keys_total{reason=\"common\"}", 3).await;
-    until_closed(&engine, 3).await;
+    send(&engine, "ship", root(3, 300, "7")).await;
+    until_metric(&engine, "engine_unlinkable_keys_total{reason=\"common\"}", 1).await;
+    until_closed(&engine, 1).await;
     assert_eq!(bridges(&engine, 3).await, []);
 }
 
@@ -225,6 +228,32 @@ async fn a_full_trace_is_closed_without_its_bridge() {
     until_metric(&engine, &unlinked("spans_max"), 1).await;
     until_closed(&engine, 2).await;
     assert_eq!(get(&engine, 2).await.unwrap().summary.unwrap().spans, 1);
+}
+
+/// The keys of a third of the orders lie on the primary that is away, most of their traces elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_cannot_be_looked_up_do_not_keep_a_trace_from_being_closed() {
+    let redis =
+        RedisCluster::start(Topology { replicas_per_primary: 0, ..Topology::default() }).await.unwrap();
+    let engine = engine(State::Redis(redis.url()), &[]).await;
+    let orders = 1..=40;
+    for trace in orders.clone() {
+        // Without their roots they wait.
+        let keyed = Span { attributes: vec![attribute("order.id", &trace.to_string())], ..span(trace, 2) };
+        send(&engine, "shop", keyed).await;
+    }
+    redis.nodes()[0].process().kill().unwrap();
+    let complete = |trace| {
+        let (mut client, request) = (traces(&engine), request_of("shop", vec![span(trace, 1)]));
+        async move { client.export(request).await.is_ok() }
+    };
+    // Those on the primary that is away cannot be completed now.
+    let completed = join_all(orders.map(complete)).await;
+    let whole = completed.into_iter().filter(|is_whole| *is_whole).count() as u32;
+    assert!(whole > 0, "two primaries go on");
+    until_metric(&engine, "engine_closed_correlations_total{cause=\"complete\"}", whole).await;
+    assert!(metric(&engine, &unlinked("unavailable")).await > 0, "some keys were on the third");
+    assert!(metric(&engine, &unlinked("no_candidate")).await > 0, "others were not");
 }
 
 #[tokio::test(flavor = "multi_thread")]
