@@ -219,15 +219,15 @@ impl Found<'_> {
             warn!(%id, error = &error as &dyn std::error::Error, "a trace cannot be read for a link");
             "unreadable"
         })?;
-        if !child.linked.is_empty() {
+        let trace_id = id.trace_id().ok_or("unreadable")?;
+        if child.linked.iter().any(|linked| linked != trace_id.bytes()) {
             // It says itself what it follows from.
             return Err("linked");
         }
-        let tops = child.top.zip(parent.top).zip(id.trace_id());
-        let ((child_top, parent_top), child) = tops.ok_or("unreadable")?;
+        let (child_top, parent_top) = child.top.zip(parent.top).ok_or("unreadable")?;
         let Choice { confidence, ref keys, .. } = self.choice;
         let bridge = Bridge {
-            child,
+            child: trace_id,
             child_top,
             service: &entry.service,
             env: &entry.env,

@@ -126,6 +126,42 @@ async fn both_doors_and_every_encoding_lead_to_one_correlation() {
     assert_eq!((status, &problem["status"]), (StatusCode::NOT_FOUND, &json!(404)), "{problem}");
 }
 
+/// A trace of one span, of an order, that begins when its number says.
+fn trace_of_order(number: u8, service: &str) -> (String, Vec<u8>) {
+    let attributes = |key: &str, value: &str| json!([{ "key": key, "value": { "stringValue": value } }]);
+    let trace_id = format!("{number:02x}").repeat(16);
+    let span = json!({ "traceId": trace_id, "spanId": "0000000000000001", "name": "operation", "kind": 2,
+        "startTimeUnixNano": format!("170000000{number}000000000"), "attributes": attributes("order.id", "7") });
+    let resource = json!({ "attributes": attributes("service.name", service) });
+    let request = json!({ "resourceSpans": [{ "resource": resource, "scopeSpans": [{ "spans": [span] }] }] });
+    (trace_id, request.to_string().into_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_from_a_trace_is_found_from_it() {
+    let settings = [("correlation.keys", r#"["order.id"]"#), ("correlation.grace_ms", "50")];
+    let engine_settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let cluster =
+        Cluster::start(Shape { replicas: 0, engines: 2, engine_settings, ..Shape::default() }).await;
+    let ((first, request), (second, following)) = (trace_of_order(1, "shop"), trace_of_order(2, "pay"));
+    cluster.accepted("/v1/traces", "application/json", request).await;
+    cluster.accepted("/v1/traces", "application/json", following).await;
+
+    let path = format!("/api/v1/correlations/{first}/related");
+    testbed::eventually("they are linked", Duration::from_secs(30), async || {
+        cluster.get(&path).await["related"].as_array().unwrap().len() == 1
+    })
+    .await
+    .unwrap();
+    let related = cluster.get(&path).await["related"][0].clone();
+    assert_eq!((&related["direction"], &related["depth"]), (&json!("down"), &json!(1)), "{related}");
+    assert_eq!((&related["from"], &related["to"]), (&json!(first), &json!(second)));
+    assert_eq!((&related["synthetic"], &related["keys"]), (&json!(true), &json!(["order.id=7"])));
+    assert_eq!(related["summary"]["service"], "pay");
+    let listed = cluster.get(&format!("/api/v1/correlations?key=correlation.linked_trace_id:{first}")).await;
+    assert_eq!(listed["correlations"][0]["correlation_id"], json!(second), "{listed}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn engines_may_die_one_after_the_other() {
     let cluster = Cluster::start(Shape::default()).await;

@@ -43,6 +43,10 @@ fn root(trace: u64, after_ms: u64, order: &str) -> Span {
     }
 }
 
+fn link(trace: u64) -> Link {
+    Link { trace_id: trace_id(trace), span_id: vec![1; 8], ..Link::default() }
+}
+
 async fn send(engine: &EngineProcess, service: &str, span: Span) {
     traces(engine).export(request_of(service, vec![span])).await.unwrap();
 }
@@ -105,7 +109,8 @@ async fn walk(engine: &EngineProcess, trace: u64) -> Vec<(u64, u32, RelatedDirec
 /// Whose context was not propagated: another trace id, in another service.
 async fn a_trace_cut_in_two_is_linked(engine: &EngineProcess, other: &EngineProcess) {
     send(engine, "shop", root(1, 0, "7")).await;
-    send(other, "pay", root(2, 100, "7")).await;
+    // Links within a trace say nothing of what it follows from.
+    send(other, "pay", Span { links: vec![link(2)], ..root(2, 100, "7") }).await;
     eventually("it is linked", PATIENCE, async || bridges(engine, 2).await.len() == 1).await.unwrap();
     until_closed(engine, 2).await;
 
@@ -260,7 +265,6 @@ async fn keys_that_cannot_be_looked_up_do_not_keep_a_trace_from_being_closed() {
 async fn what_says_itself_what_it_follows_from_is_not_linked_again_but_followed() {
     let engine = engine(State::Memory, &[]).await;
     send(&engine, "shop", root(1, 0, "7")).await;
-    let link = |trace| Link { trace_id: trace_id(trace), span_id: vec![1; 8], ..Link::default() };
     send(&engine, "pay", Span { links: vec![link(1), link(5)], ..root(2, 100, "7") }).await;
     until_metric(&engine, &unlinked("linked"), 1).await;
     until_closed(&engine, 2).await;
