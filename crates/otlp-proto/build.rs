@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let files = [
         "correlation/v1/correlation.proto",
+        "correlation/v1/watch.proto",
         "opentelemetry/proto/collector/logs/v1/logs_service.proto",
         "opentelemetry/proto/collector/trace/v1/trace_service.proto",
     ];

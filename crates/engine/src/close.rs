@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{link::Linker, metrics};
-pub(crate) use verdict::Rules;
+use crate::{link::Linker, metrics, watch::Watchers};
 use verdict::Verdict;
+pub(crate) use verdict::{Cause, Close, Rules};
 
 /// How often an engine looks for what is due. A close is later by half of it on average; ten engines
 /// keep an idle Redis busy for less than a hundredth of a core.
@@ -35,6 +35,8 @@ pub(crate) struct Closer {
     delivery: Option<delivery::Handle>,
     /// What links traces to those that led to them; `None` where they are not linked.
     linker: Option<Linker>,
+    /// Who is told of them.
+    watchers: Watchers,
     /// From when on it counts that nothing has arrived.
     calm_from: Instant,
 }
@@ -45,8 +47,9 @@ impl Closer {
         rules: Rules,
         delivery: Option<delivery::Handle>,
         linker: Option<Linker>,
+        watchers: Watchers,
     ) -> Self {
-        Self { store, rules, delivery, linker, calm_from: Instant::now() }
+        Self { store, rules, delivery, linker, watchers, calm_from: Instant::now() }
     }
 
     /// Closes until it is stopped; what it has begun by then is finished and handed over.
@@ -99,6 +102,7 @@ impl Closer {
                 Finished::Finished if claim.has_news() => {
                     metrics::closed(close.cause.as_str());
                     offer.iter().for_each(|offer| offer.hand_over(claim));
+                    self.watchers.tell(claim, close);
                 }
                 Finished::Finished => metrics::closed("no_news"),
                 Finished::Changed | Finished::Lost => {}

@@ -11,7 +11,7 @@ use service_lifecycle::{
 use state_core::{Limits, Settings};
 use state_redis::Acknowledge;
 
-use crate::{close::Rules, link::LinksConfig};
+use crate::{close::Rules, link::LinksConfig, watch::WatchConfig};
 
 /// Configuration of an engine. Every key has a default that runs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct Config {
     pub links: LinksConfig,
     /// Where closed correlations are delivered to.
     pub delivery: DeliveryConfig,
+    /// Who is told of closes as they happen.
+    pub watch: WatchConfig,
     /// How much memory the state may take.
     pub memory: MemoryConfig,
     /// Where Redis is and how it is used.
@@ -287,7 +289,7 @@ impl service_lifecycle::Config for Config {
         ("CORR_WINDOW_SECONDS", "correlation.window_seconds"),
     ];
     const SECRETS: &'static [&'static str] = &["delivery.url", "redis.url"];
-    const SIBLING_SECTIONS: &'static [&'static str] = &["http", "engines"];
+    const SIBLING_SECTIONS: &'static [&'static str] = &["http", "engines", "events"];
 
     fn admin(&self) -> &AdminConfig {
         &self.admin
@@ -379,6 +381,7 @@ impl service_lifecycle::Config for Config {
         }
         violations.extend(self.links.violations());
         violations.extend(self.delivery.violations());
+        violations.extend(self.watch.violations());
         if grpc.listen == self.admin.listen && grpc.listen.port() != 0 {
             violations.push(Violation::between(&["grpc.listen", "admin.listen"], "expected two addresses"));
         }

@@ -17,8 +17,10 @@ mod related;
 mod serve;
 mod status;
 mod unkept;
+mod watch;
 
 pub use config::{Config, CorrelationConfig, GrpcConfig, MemoryConfig, RedisConfig, RedisTlsConfig};
 pub use link::LinksConfig;
 pub use metrics::METRICS;
 pub use serve::serve;
+pub use watch::WatchConfig;

@@ -131,6 +131,24 @@ pub const METRICS: &[Metric] = &[
                links.candidates_max carry it, keys_max when the trace carries many.",
     },
     Metric {
+        name: "engine_watchers",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Callers of Watch, of at most watch.watchers_max.",
+    },
+    Metric {
+        name: "engine_watch_refusals_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Calls of Watch refused because watch.watchers_max was reached.",
+    },
+    Metric {
+        name: "engine_watch_missed_events_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Closes that a watcher was not told of, but of their number, because watch.queue_bytes_max was reached.",
+    },
+    Metric {
         name: "engine_expired_correlations_total",
         kind: Kind::Counter,
         unit: None,
@@ -266,6 +284,18 @@ pub(crate) fn link_keys_left_out(reason: &'static str, keys: usize) {
     if keys > 0 {
         counter!("engine_unlinkable_keys_total", "reason" => reason).increment(keys as u64);
     }
+}
+
+pub(crate) fn watchers(change: f64) {
+    gauge!("engine_watchers").increment(change);
+}
+
+pub(crate) fn watcher_refused() {
+    counter!("engine_watch_refusals_total").increment(1);
+}
+
+pub(crate) fn watch_missed() {
+    counter!("engine_watch_missed_events_total").increment(1);
 }
 
 pub(crate) fn expired(count: u64) {

@@ -31,11 +31,13 @@ const PAGE_SIZE_MAX: u32 = 1_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
     store: Arc<dyn StateManager>,
+    /// By which log records without a trace id are correlated.
+    correlation_keys: Vec<String>,
 }
 
 impl Query {
-    pub(crate) fn new(store: Arc<dyn StateManager>) -> Self {
-        Self { store }
+    pub(crate) fn new(store: Arc<dyn StateManager>, correlation_keys: Vec<String>) -> Self {
+        Self { store, correlation_keys }
     }
 
     fn backend(&self) -> StateBackend {
@@ -149,7 +151,8 @@ impl CorrelationService for Query {
         _request: Request<DescribeStateRequest>,
     ) -> Result<Response<DescribeStateResponse>, Status> {
         let state_id = self.store.state_id().await.map_err(failed)?;
-        Ok(Response::new(DescribeStateResponse { state: self.backend().into(), state_id }))
+        let (state, correlation_keys) = (self.backend().into(), self.correlation_keys.clone());
+        Ok(Response::new(DescribeStateResponse { state, state_id, correlation_keys }))
     }
 
     async fn clean_up_correlations(
@@ -264,7 +267,7 @@ pub(crate) fn convert_status(status: Option<state_core::Status>) -> CorrelationS
     }
 }
 
-fn timestamp(time: DateTime<Utc>) -> Timestamp {
+pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp { seconds: time.timestamp(), nanos: time.timestamp_subsec_nanos() as i32 }
 }
 

@@ -8,7 +8,9 @@ use delivery::Delivery;
 use futures::FutureExt as _;
 use otlp_proto::{
     FILE_DESCRIPTOR_SET,
-    correlation::v1::correlation_service_server::CorrelationServiceServer,
+    correlation::v1::{
+        correlation_service_server::CorrelationServiceServer, watch_service_server::WatchServiceServer,
+    },
     raw::{logs::logs_service_server::LogsServiceServer, trace::trace_service_server::TraceServiceServer},
 };
 use service_lifecycle::{Listener, Process, Tls, bind};
@@ -31,6 +33,7 @@ use crate::{
     query::Query,
     receive::Receiver,
     unkept::Unkept,
+    watch::{Watch, Watchers},
 };
 
 /// What the gRPC port is called in metrics, and its section in the configuration.
@@ -41,6 +44,7 @@ const RESERVE: Duration = Duration::from_secs(5);
 type Traces = TraceServiceServer<Receiver>;
 type Logs = LogsServiceServer<Receiver>;
 type Correlations = CorrelationServiceServer<Query>;
+type Watches = WatchServiceServer<Watch>;
 
 /// Serves until the process drains, and closes the store.
 ///
@@ -59,10 +63,13 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls);
     let unkept = Arc::<Unkept>::default();
     let receiver = Receiver::new(Arc::clone(&store), config.correlation.keys.clone(), Arc::clone(&unkept));
+    let query = Query::new(Arc::clone(&store), config.correlation.keys.clone());
+    let watchers = Watchers::new(&config.watch);
+    let watch = Watch::new(watchers.clone(), shutdown.clone());
     let server = GrpcServer {
         door: Door::new(guard, Admission::new(&config.grpc.limits, DOOR, DOOR)),
-        routes: routes(&config.grpc, receiver, Query::new(Arc::clone(&store)))?,
-        names: &[Traces::NAME, Logs::NAME, Correlations::NAME],
+        routes: routes(&config.grpc, receiver, query, watch)?,
+        names: &[Traces::NAME, Logs::NAME, Correlations::NAME, Watches::NAME],
         timeout: Some(Duration::from_millis(config.grpc.timeout_ms)),
     };
 
@@ -74,7 +81,8 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let (mut closing, stopped) = (JoinSet::new(), CancellationToken::new());
     let handle = delivery.as_ref().map(Delivery::handle);
     let linker = Linker::new(&config.links, Arc::clone(&store));
-    closing.spawn(Closer::new(Arc::clone(&store), config.rules(), handle, linker).run(stopped.clone()));
+    let closer = Closer::new(Arc::clone(&store), config.rules(), handle, linker, watchers);
+    closing.spawn(closer.run(stopped.clone()));
     let grace = Duration::from_millis(config.shutdown.grace_ms);
     let deadline =
         shutdown.draining().map(move |()| Instant::now() + grace - RESERVE.min(grace / 2)).shared();
@@ -118,7 +126,12 @@ fn announce(config: &Config, state: Backend) {
     }
 }
 
-fn routes(config: &GrpcConfig, receiver: Receiver, query: Query) -> anyhow::Result<RoutesBuilder> {
+fn routes(
+    config: &GrpcConfig,
+    receiver: Receiver,
+    query: Query,
+    watch: Watch,
+) -> anyhow::Result<RoutesBuilder> {
     let limit = config.max_message_bytes;
     let traces = Traces::new(receiver.clone()).max_decoding_message_size(limit);
     let logs = Logs::new(receiver).max_decoding_message_size(limit);
@@ -133,7 +146,8 @@ fn routes(config: &GrpcConfig, receiver: Receiver, query: Query) -> anyhow::Resu
                 .accept_compressed(Zstd)
                 .send_compressed(Gzip)
                 .send_compressed(Zstd),
-        );
+        )
+        .add_service(Watches::new(watch));
     if config.reflection {
         let describe = || {
             tonic_reflection::server::Builder::configure()

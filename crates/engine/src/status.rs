@@ -30,6 +30,18 @@ pub(crate) fn query(error: &Error) -> Status {
     }
 }
 
+/// The end of a stream at the end of the process: to be continued at another replica.
+pub(crate) fn draining() -> Status {
+    let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
+    Status::with_error_details(Code::Unavailable, "the engine is draining", details)
+}
+
+/// A limit on what lasts; there is room again when somebody leaves.
+pub(crate) fn exhausted(message: String) -> Status {
+    let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 /// A request field with a value that is not allowed.
 pub(crate) fn invalid(field: &str, allowed: &str) -> Status {
     let details = ErrorDetails::with_bad_request_violation(field, allowed);

@@ -1,6 +1,6 @@
 //! The outbox: events of closed generations, until everybody who is to have them has them.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64;
@@ -17,6 +17,14 @@ pub struct EventId {
     pub first_seen: DateTime<Utc>,
     /// Which generation was closed, from 1.
     pub generation: u64,
+}
+
+impl fmt::Display for EventId {
+    /// Tenant, id, microseconds since 1970 and generation with slashes between: only an id may hold a slash.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, first_seen, generation } = self;
+        write!(formatter, "{}/{}/{}/{generation}", key.tenant, key.id, first_seen.timestamp_micros())
+    }
 }
 
 /// A generation that was closed, kept until it is removed or the correlation is gone.

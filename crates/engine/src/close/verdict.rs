@@ -53,11 +53,11 @@ impl Cause {
 pub(crate) struct Close {
     pub(crate) cause: Cause,
     /// Whether a span without a parent is there.
-    has_root: bool,
+    pub(crate) has_root: bool,
     /// How many parents are missing.
-    missing: usize,
+    pub(crate) missing: usize,
     /// Some of them, as hexadecimal span ids.
-    missing_parents: Vec<String>,
+    pub(crate) missing_parents: Vec<String>,
 }
 
 impl Close {

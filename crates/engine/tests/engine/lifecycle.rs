@@ -25,6 +25,7 @@ async fn health_tells_of_the_server_and_of_each_service() {
         "opentelemetry.proto.collector.trace.v1.TraceService",
         "opentelemetry.proto.collector.logs.v1.LogsService",
         "correlation.v1.CorrelationService",
+        "correlation.v1.WatchService",
     ];
     for service in services {
         assert_eq!(health(&engine, service).await, Ok(ServingStatus::Serving), "{service:?}");

@@ -11,3 +11,4 @@ mod query;
 mod receive;
 mod sample_config;
 mod shared_state;
+mod watch;

@@ -298,7 +298,9 @@ impl CorrelationService for Service {
         _request: Request<DescribeStateRequest>,
     ) -> Result<Response<DescribeStateResponse>, Status> {
         let state_id = self.0.state_id.lock().unwrap().clone();
-        Ok(Response::new(DescribeStateResponse { state: StateBackend::RedisCluster.into(), state_id }))
+        let correlation_keys = ["order.id", "user.id"].map(str::to_owned).into();
+        let state = StateBackend::RedisCluster.into();
+        Ok(Response::new(DescribeStateResponse { state, state_id, correlation_keys }))
     }
 
     async fn clean_up_correlations(
