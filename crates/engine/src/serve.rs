@@ -15,7 +15,10 @@ use otlp_proto::{
 };
 use service_lifecycle::{Listener, Process, Tls, bind};
 use state_core::{Backend, StateManager};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     codec::CompressionEncoding::{Gzip, Zstd},
@@ -88,8 +91,11 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
         shutdown.draining().map(move |()| Instant::now() + grace - RESERVE.min(grace / 2)).shared();
     let mut watch_store = Box::pin(maintain::watch_store(Arc::clone(&store), check));
     let serving = server.serve(listener, readiness.subscribe(), deadline.clone().map(drop));
+    let unread = shutdown.draining().then(|()| sleep(grace / 2));
     tokio::select! {
         served = serving => served.context("the gRPC server failed")?,
+        // A watcher, above all: its stream ends only when it reads. What is closed has to be delivered yet.
+        () = unread => warn!("clients that do not read their answers are not waited for"),
         failed = &mut watch_store => return failed,
     }
 

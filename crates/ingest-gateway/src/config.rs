@@ -19,6 +19,8 @@ pub struct GatewayConfig {
     pub otlp_grpc: OtlpGrpcConfig,
     /// Where requests go.
     pub engines: EnginesConfig,
+    /// Events of closes, and events that are put into correlations.
+    pub events: EventsConfig,
     /// Who may send and read.
     pub auth: AuthConfig,
     /// Health and metrics. Listens on `127.0.0.1:9465`, next to an engine's 9464.
@@ -67,6 +69,23 @@ pub struct OtlpGrpcConfig {
     pub tls: TlsConfig,
     /// How much it takes on at once.
     pub limits: LimitsConfig,
+}
+
+/// `[events]`: `/api/v1/events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsConfig {
+    /// Most streams of closes at once. Each takes one of the `watch.watchers_max` places at every engine.
+    /// Default 100; at most 250.
+    pub streams_max: usize,
+    /// Largest body of an event that is posted, before and after decompression. Default 64 KiB.
+    pub max_body_bytes: usize,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self { streams_max: 100, max_body_bytes: 64 * 1024 }
+    }
 }
 
 /// `[engines]`: where requests go.
@@ -171,6 +190,7 @@ impl Default for GatewayConfig {
             http: HttpConfig::default(),
             otlp_grpc: OtlpGrpcConfig::default(),
             engines: EnginesConfig::default(),
+            events: EventsConfig::default(),
             auth: AuthConfig::default(),
             admin: AdminConfig { listen: SocketAddr::from(([127, 0, 0, 1], 9465)), ..AdminConfig::default() },
             log: LogConfig::default(),
@@ -226,7 +246,7 @@ impl Config for GatewayConfig {
     const SECRETS: &'static [&'static str] = &["engines.token"];
     // An engine beside the gateway may share its environment.
     const SIBLING_SECTIONS: &'static [&'static str] =
-        &["correlation", "delivery", "grpc", "redis", "use_redis_state"];
+        &["correlation", "delivery", "grpc", "redis", "use_redis_state", "watch"];
 
     fn admin(&self) -> &AdminConfig {
         &self.admin
@@ -247,6 +267,12 @@ impl Config for GatewayConfig {
             (self.http.timeout_ms >= 1, "http.timeout_ms", "expected at least 1"),
             (self.otlp_grpc.max_message_bytes >= 1, "otlp_grpc.max_message_bytes", "expected at least 1"),
             (self.otlp_grpc.timeout_ms >= 1, "otlp_grpc.timeout_ms", "expected at least 1"),
+            (
+                (1..=250).contains(&self.events.streams_max),
+                "events.streams_max",
+                "expected at least 1 and at most 250",
+            ),
+            (self.events.max_body_bytes >= 1, "events.max_body_bytes", "expected at least 1"),
             (
                 !engines.urls.is_empty() || !engines.pools.is_empty(),
                 "engines.urls",
@@ -430,6 +456,8 @@ mod tests {
             "http.timeout_ms=0",
             "otlp_grpc.max_message_bytes=0",
             "otlp_grpc.timeout_ms=0",
+            "events.streams_max=0",
+            "events.max_body_bytes=0",
             "engines.urls=[]",
             "engines.max_attempts=0",
             "engines.hedge_ms=9",

@@ -3,6 +3,7 @@
 mod call;
 mod choice;
 mod circuit;
+mod closes;
 mod discovery;
 mod engine;
 mod latency;
@@ -14,7 +15,7 @@ mod tls;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -36,6 +37,7 @@ use signature::Signature;
 use tls::Encryption;
 
 pub(crate) use call::{Failure, Repeat};
+pub(crate) use closes::{Closes, Told};
 pub(crate) use engine::backend_name;
 pub(crate) use route::{Among, Route};
 
@@ -97,6 +99,14 @@ impl Engines {
     /// Attribute names by which log records without a trace id belong to a correlation.
     pub(crate) fn correlation_keys(&self) -> &[String] {
         &self.config.correlation_keys
+    }
+
+    /// The same as the engines that are ready say of themselves, in order of preference: one list where all
+    /// of them agree.
+    pub(crate) fn correlation_keys_told(&self) -> BTreeSet<Vec<String>> {
+        let known = self.known.load();
+        let engines = known.iter().flat_map(|pool| &pool.engines).filter(|engine| engine.is_ready());
+        engines.filter_map(|engine| engine.state()).map(|state| state.correlation_keys.clone()).collect()
     }
 
     /// Where requests go now; engines that are `gone` get none.

@@ -19,7 +19,8 @@ mod server;
 mod status;
 
 pub use config::{
-    EngineTlsConfig, EngineUrl, EnginesConfig, GatewayConfig, HttpConfig, OtlpGrpcConfig, Routing,
+    EngineTlsConfig, EngineUrl, EnginesConfig, EventsConfig, GatewayConfig, HttpConfig, OtlpGrpcConfig,
+    Routing,
 };
 pub use metrics::METRICS;
 pub use receive::{Coding, CodingError};

@@ -20,6 +20,8 @@ const ENGINES_READY: &str = "gateway_engines_ready";
 const POOL_REQUESTS: &str = "gateway_pool_requests_total";
 const POOL_WEIGHT: &str = "gateway_pool_weight";
 const POOL_STICKY: &str = "gateway_pool_sticky";
+const EVENT_STREAMS: &str = "gateway_event_streams";
+const EVENT_STREAMS_REFUSED: &str = "gateway_event_streams_refused_total";
 
 /// Every metric of this crate.
 pub const METRICS: &[Metric] = &[
@@ -59,7 +61,7 @@ pub const METRICS: &[Metric] = &[
         name: QUERIES,
         kind: Kind::Counter,
         unit: None,
-        help: "Answers to queries, by query (list, get, related, delete, stats) and HTTP status code.",
+        help: "Answers to queries, by query (list, get, related, delete, ledger, stats, events, inject) and HTTP status code.",
     },
     Metric {
         name: ATTEMPTS,
@@ -112,6 +114,18 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: None,
         help: "1 while every trace goes to one engine of the pool, 0 while any engine takes any trace, by pool.",
+    },
+    Metric {
+        name: EVENT_STREAMS,
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Streams of closes that are open, of at most events.streams_max.",
+    },
+    Metric {
+        name: EVENT_STREAMS_REFUSED,
+        kind: Kind::Counter,
+        unit: None,
+        help: "Streams of closes refused because events.streams_max was reached.",
     },
 ];
 
@@ -203,4 +217,14 @@ pub(crate) fn pool_seen(pool: &str, weight: u32, is_sticky: bool) {
 pub(crate) fn engines_seen(known: usize, ready: usize) {
     gauge!(ENGINES_KNOWN).set(known as f64);
     gauge!(ENGINES_READY).set(ready as f64);
+}
+
+/// Counts streams of events that begin and end.
+pub(crate) fn event_streams(change: f64) {
+    gauge!(EVENT_STREAMS).increment(change);
+}
+
+/// Counts a stream of events that there was no room for.
+pub(crate) fn event_stream_refused() {
+    counter!(EVENT_STREAMS_REFUSED).increment(1);
 }

@@ -1,5 +1,7 @@
 //! Queries over HTTP as JSON: what the engines answer over gRPC, for people and scripts.
 
+mod events;
+mod inject;
 mod ledger;
 mod parameters;
 mod problem;
@@ -31,6 +33,8 @@ use crate::{
     receive::{Media, Signal},
     server::Gateway,
 };
+pub(crate) use events::{Streams, events};
+pub(crate) use inject::inject;
 pub(crate) use ledger::ledger;
 use parameters::{Form, Parameters};
 use problem::Problem;
@@ -164,8 +168,9 @@ pub(crate) fn method_not_allowed(allow: &'static str) -> Response {
 
 /// A path under `/api/` that does not exist.
 pub(crate) fn not_found(path: &str) -> Response {
-    let detail =
-        format!("there is no {path}; there are /api/v1/correlations, /api/v1/ledger and /api/v1/stats");
+    let detail = format!(
+        "there is no {path}; there are /api/v1/correlations, /api/v1/events, /api/v1/ledger and /api/v1/stats"
+    );
     Problem::new(StatusCode::NOT_FOUND, detail).into_response()
 }
 

@@ -21,6 +21,7 @@ use tonic::{Code, Status};
 use crate::{blocking, forward::Forward, metrics::Observation, server::Gateway};
 use refusal::Refusal;
 
+pub(crate) use body::Limit;
 pub use coding::{Coding, CodingError};
 pub(crate) use media::Media;
 
@@ -91,6 +92,14 @@ pub(crate) fn not_found(request: &Request) -> Response {
     Refusal::new(StatusCode::NOT_FOUND, status).answer(Media::of_error(request.headers()))
 }
 
+/// Reads a body that is not OTLP, decompressed.
+///
+/// # Errors
+/// As of an export request: too large, not what its headers say, or not complete before `deadline`.
+pub(crate) async fn read_body(request: Request, limit: Limit, deadline: Instant) -> Result<Bytes, Status> {
+    body::read(request, limit, deadline).await.map_err(Refusal::into_status)
+}
+
 async fn receive(gateway: &Gateway, signal: Signal, request: Request) -> Response {
     let deadline = gateway.deadline();
     let media = Media::of(request.headers());
@@ -121,7 +130,8 @@ async fn export(
     observation: &Observation,
 ) -> Result<Response, Refusal> {
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
-    let body = body::read(request, gateway.http.max_body_bytes, deadline).await?;
+    let limit = Limit { bytes: gateway.http.max_body_bytes, key: "http.max_body_bytes" };
+    let body = body::read(request, limit, deadline).await?;
     observation.received(body.len());
     let message = match media {
         Media::Protobuf => body,

@@ -11,10 +11,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use futures::FutureExt as _;
 use service_lifecycle::{Listener, Process, Tls, bind, serve_http};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
 
-use crate::{GatewayConfig, HttpConfig, door, engines::Engines, grpc, query, receive};
+use crate::{
+    EventsConfig, GatewayConfig, HttpConfig, door, engines::Engines, grpc, query, query::Streams, receive,
+};
 
 /// What the HTTP port is called in metrics, and its section in the configuration.
 const DOOR: &str = "http";
@@ -23,6 +27,8 @@ const DOOR: &str = "http";
 pub(crate) struct Gateway {
     pub(crate) engines: Arc<Engines>,
     pub(crate) http: HttpConfig,
+    pub(crate) events: EventsConfig,
+    pub(crate) streams: Streams,
     pub(crate) door: Door,
 }
 
@@ -50,11 +56,20 @@ pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
     let connections_max = otlp_grpc.limits.connections_max;
     let grpc_listener = Listener::new(grpc_listener, grpc::DOOR, connections_max, grpc_tls);
     let door = Door::new(guard.clone(), Admission::new(&config.http.limits, DOOR, DOOR));
-    let gateway = Arc::new(Gateway { engines: Arc::clone(&engines), http: config.http, door });
+    let streams = Streams::new(config.events.streams_max, shutdown.clone());
+    let (http, events) = (config.http, config.events);
+    let gateway = Arc::new(Gateway { engines: Arc::clone(&engines), http, events, streams, door });
     let grpc = grpc::server(Arc::clone(&gateway), &otlp_grpc, guard);
     let over_grpc = grpc.serve(grpc_listener, readiness.subscribe(), shutdown.draining());
     let over_http = serve_http(listener, router(gateway), shutdown.draining());
+    let grace = Duration::from_millis(config.shutdown.grace_ms);
+    let unread = shutdown.draining().then(|()| sleep(grace / 2));
     tokio::select! {
+        // A stream of events, above all, ends only when its client reads.
+        () = unread => {
+            warn!("clients that do not read their answers are not waited for");
+            Ok(())
+        }
         // Each ends when it has finished what was in flight.
         ((), served) = async { tokio::join!(over_http, over_grpc) } => served.context("failed to serve gRPC"),
         // The engines are watched for as long as requests may need them.
@@ -65,6 +80,7 @@ pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
 fn router(gateway: Arc<Gateway>) -> Router {
     let export = receive::method_not_allowed;
     let read = || async { query::method_not_allowed("GET, HEAD") };
+    let read_or_inject = || async { query::method_not_allowed("GET, HEAD, POST") };
     let read_or_delete = || async { query::method_not_allowed("GET, HEAD, DELETE") };
     Router::new()
         .route("/v1/traces", post(receive::traces).fallback(export))
@@ -73,6 +89,7 @@ fn router(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/correlations/{id}", get(query::get).delete(query::delete).fallback(read_or_delete))
         .route("/api/v1/ledger", get(query::ledger).fallback(read))
         .route("/api/v1/correlations/{id}/related", get(query::related).fallback(read))
+        .route("/api/v1/events", get(query::events).post(query::inject).fallback(read_or_inject))
         .route("/api/v1/stats", get(query::stats).fallback(read))
         .fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(&gateway), door::enter))

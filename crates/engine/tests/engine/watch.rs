@@ -140,27 +140,45 @@ async fn nobody_is_told_of_another_tenant() {
     assert!(event.event_id.starts_with("bank/"), "{}", event.event_id);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_read_is_told_how_many_it_missed_and_holds_up_nobody() {
-    let engine = engine(&[("watch.queue_bytes_max", "1")]).await;
-    // What is on its way to the watcher is not in the queue, so that is to be little.
+/// A watcher for whom little is on its way: what it does not read soon stays in its queue.
+async fn slow_watcher(engine: &EngineProcess) -> Streaming<WatchResponse> {
     let little = Channel::from_shared(engine.url()).unwrap().initial_stream_window_size(1 << 16);
     let mut client = WatchServiceClient::new(little.connect_lazy());
-    let mut told = client.watch(WatchRequest::default()).await.unwrap().into_inner();
-    const TRACES: u64 = 30;
-    for trace in 1..=TRACES {
-        // With sixty long names an event has 15 KiB.
+    client.watch(WatchRequest::default()).await.unwrap().into_inner()
+}
+
+/// Sends so many traces of sixty services with long names, whose events have 15 KiB each, and waits until all
+/// are closed.
+async fn close_many(engine: &EngineProcess, count: u64) {
+    for trace in 1..=count {
         let services = (1..=60).map(|number| {
             let mut request = request_of(&format!("{number:0250}"), vec![span(trace, number)]);
             request.resource_spans.remove(0)
         });
         let request = ExportTraceServiceRequest { resource_spans: services.collect() };
-        traces(&engine).export(request).await.unwrap();
+        traces(engine).export(request).await.unwrap();
     }
-    engine
-        .wait_metric(&format!(r#"engine_closed_correlations_total{{cause="complete"}} {TRACES}"#))
-        .await
-        .unwrap();
+    let line = format!(r#"engine_closed_correlations_total{{cause="complete"}} {count}"#);
+    engine.wait_metric(&line).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_does_not_hold_up_the_end() {
+    let engine = engine(&[("shutdown.grace_ms", "3000")]).await;
+    let _told = slow_watcher(&engine).await;
+    close_many(&engine, 30).await;
+    let status = engine.process().terminate(Duration::from_secs(15)).await.unwrap();
+    // It would be 1 if the end had been waited for until the grace was over.
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(engine.process().log_lines("not waited for").unwrap().len(), 1, "it was waited for a while");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_is_told_how_many_it_missed_and_holds_up_nobody() {
+    let engine = engine(&[("watch.queue_bytes_max", "100000")]).await;
+    let mut told = slow_watcher(&engine).await;
+    const TRACES: u64 = 30;
+    close_many(&engine, TRACES).await;
     let (mut events, mut missed) = (0, 0);
     while events + missed < TRACES {
         match next(&mut told).await.unwrap().unwrap().told.unwrap() {

@@ -40,6 +40,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// HTTP/2's default of 64 KiB in flight would make a large answer wait for round trips.
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Of a stream of events: what one that is not read holds back of a connection with more than 250 of them.
+const EVENTS_WINDOW_BYTES: u32 = 64 * 1024;
 
 /// One engine. Connects with the first call and again after every loss.
 pub(super) struct Engine {
@@ -50,6 +52,9 @@ pub(super) struct Engine {
     /// Name of the pool it is in.
     pub(super) pool: Arc<str>,
     channel: Channel,
+    /// A connection of its own for streams of events, so that clients who do not read theirs hold up no
+    /// answer to others.
+    watching: Channel,
     is_ready: AtomicBool,
     in_flight: AtomicUsize,
     /// `None` until it has said so.
@@ -64,6 +69,8 @@ pub(super) struct State {
     pub(super) id: String,
     /// `memory`, `redis` or `redis-cluster`.
     pub(super) backend: &'static str,
+    /// By which it correlates log records without a trace id.
+    pub(super) correlation_keys: Vec<String>,
 }
 
 /// How an engine has done lately.
@@ -88,15 +95,15 @@ impl Engine {
             let tls = tls.clone().domain_name(url.host());
             endpoint = endpoint.tls_config(tls).expect("what it is made of was read at the start");
         }
-        let channel = endpoint
+        let endpoint = endpoint
             .origin(parse(url.to_string()))
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .connect_lazy();
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        let channel = endpoint.clone().initial_stream_window_size(STREAM_WINDOW_BYTES).connect_lazy();
+        let watching = endpoint.initial_stream_window_size(EVENTS_WINDOW_BYTES).connect_lazy();
         let record = Record { latency: Latency::unknown(Instant::now()), circuit: Circuit::default() };
         Self {
             address,
@@ -104,6 +111,7 @@ impl Engine {
             scheme,
             pool,
             channel,
+            watching,
             is_ready: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             state: ArcSwapOption::empty(),
@@ -125,8 +133,8 @@ impl Engine {
         self.state.load_full()
     }
 
-    pub(super) fn set_state(&self, id: &str, backend: &'static str) {
-        let state = State { id: id.to_owned(), backend };
+    pub(super) fn set_state(&self, id: &str, backend: &'static str, correlation_keys: Vec<String>) {
+        let state = State { id: id.to_owned(), backend, correlation_keys };
         if self.state.load().as_deref() != Some(&state) {
             self.state.store(Some(Arc::new(state)));
         }
@@ -134,6 +142,10 @@ impl Engine {
 
     pub(super) fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    pub(super) fn watching(&self) -> Channel {
+        self.watching.clone()
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -177,12 +189,13 @@ impl Engine {
         match CorrelationServiceClient::new(self.channel()).describe_state(request).await {
             Ok(answer) => {
                 let answer = answer.into_inner();
-                self.set_state(&answer.state_id, backend_name(answer.state()));
+                let backend = backend_name(answer.state());
+                self.set_state(&answer.state_id, backend, answer.correlation_keys);
                 Ok(())
             }
             // An engine of an older version: all of those share their state.
             Err(answer) if answer.code() == Code::Unimplemented => {
-                self.set_state("", backend_name(StateBackend::Unspecified));
+                self.set_state("", backend_name(StateBackend::Unspecified), Vec::new());
                 Ok(())
             }
             Err(answer) => Err(format!("it does not tell its state: {}", status::root_cause(&answer))),

@@ -136,7 +136,7 @@ mod tests {
         let port = |index: usize| u16::try_from(name.len() * 100 + index).unwrap();
         let engine = |(index, state): (usize, &&str)| {
             let engine = Engine::new(([127, 0, 0, 1], port(index)).into(), &url, name.into(), None);
-            engine.set_state(state, "memory");
+            engine.set_state(state, "memory", Vec::new());
             engine.set_ready(true, "in this test");
             Arc::new(engine)
         };

@@ -8,7 +8,8 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use otlp_proto::correlation::v1::{
-    CorrelationKey, CorrelationStatus, ListCorrelationsRequest, ListRelatedRequest, View,
+    CloseCause, CorrelationKey, CorrelationStatus, ListCorrelationsRequest, ListRelatedRequest, View,
+    WatchRequest,
 };
 use prost_types::Timestamp;
 
@@ -72,6 +73,19 @@ impl Parameters {
         };
         let known = "from, to, service, environment, status, error, min_duration, key, limit and page_token";
         self.nothing_else(known)?;
+        Ok(request)
+    }
+
+    /// `service`, `environment`, `cause`, `key`, `error`
+    pub(super) fn into_watch(mut self) -> Result<WatchRequest, Problem> {
+        let request = WatchRequest {
+            service: self.take("service").unwrap_or_default(),
+            environment: self.take("environment").unwrap_or_default(),
+            cause: self.take_with("cause", parse_cause)?.unwrap_or_default().into(),
+            key: self.take_with("key", parse_key)?,
+            has_errors: self.take_with("error", parse_bool)?,
+        };
+        self.nothing_else("service, environment, cause, key and error")?;
         Ok(request)
     }
 
@@ -167,6 +181,16 @@ fn parse_status(text: &str) -> Result<CorrelationStatus, String> {
         "active" => Ok(CorrelationStatus::Active),
         "closed" => Ok(CorrelationStatus::Closed),
         _ => Err("expected active or closed".to_owned()),
+    }
+}
+
+fn parse_cause(text: &str) -> Result<CloseCause, String> {
+    match text {
+        "complete" => Ok(CloseCause::Complete),
+        "idle" => Ok(CloseCause::Idle),
+        "max_age" => Ok(CloseCause::MaxAge),
+        "full" => Ok(CloseCause::Full),
+        _ => Err("expected complete, idle, max_age or full".to_owned()),
     }
 }
 

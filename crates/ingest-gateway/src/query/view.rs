@@ -123,7 +123,7 @@ impl Stats {
 }
 
 /// `None` for a time that no calendar has.
-fn rfc_3339(time: Timestamp) -> Option<String> {
+pub(super) fn rfc_3339(time: Timestamp) -> Option<String> {
     let nanos = u32::try_from(time.nanos).ok()?;
     let time = DateTime::from_timestamp(time.seconds, nanos)?;
     Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))

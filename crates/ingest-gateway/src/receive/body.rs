@@ -22,13 +22,20 @@ use super::{
 };
 use crate::blocking;
 
+/// The largest body, and the key of the configuration that says so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) bytes: usize,
+    pub(crate) key: &'static str,
+}
+
 /// Reads the body, decompressed.
 ///
 /// # Errors
-/// 413 as soon as more than `limit` bytes have come in or out; 400 for an encoding that is unknown
+/// 413 as soon as more bytes than `limit` have come in or out; 400 for an encoding that is unknown
 /// or not what the body holds; 503 when the body is not complete before `deadline`, or there is no
 /// room for it.
-pub(super) async fn read(request: Request, limit: usize, deadline: Instant) -> Result<Bytes, Refusal> {
+pub(super) async fn read(request: Request, limit: Limit, deadline: Instant) -> Result<Bytes, Refusal> {
     let (head, body) = request.into_parts();
     let coding = coding_of(&head.headers)?;
     let reading = collect(body, &head.headers, limit);
@@ -46,16 +53,16 @@ pub(super) async fn read(request: Request, limit: usize, deadline: Instant) -> R
     }
 }
 
-async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
+async fn collect(body: Body, headers: &HeaderMap, limit: Limit) -> Result<Bytes, Refusal> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: usize| length > limit) {
+    if announced.is_some_and(|length: usize| length > limit.bytes) {
         return Err(Refusal::too_large(limit));
     }
     let mut chunks = body.into_data_stream();
     let mut collected = Chunks::default();
     while let Some(chunk) = chunks.next().await {
         collected.push(chunk.map_err(broken_off)?);
-        if collected.length > limit {
+        if collected.length > limit.bytes {
             return Err(Refusal::too_large(limit));
         }
     }
@@ -107,10 +114,10 @@ fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
 fn decompress(
     coding: Coding,
     compressed: &[u8],
-    limit: usize,
+    limit: Limit,
     room: impl FnMut(usize) -> Result<(), Status>,
 ) -> Result<Bytes, Refusal> {
-    coding.decompress_within(compressed, limit, room).map(Bytes::from).map_err(|error| match error {
+    coding.decompress_within(compressed, limit.bytes, room).map(Bytes::from).map_err(|error| match error {
         CodingError::TooLarge => Refusal::too_large(limit),
         CodingError::NoRoom(status) => Refusal::from_engine(status),
         CodingError::Invalid(error) => {

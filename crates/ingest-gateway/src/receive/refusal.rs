@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
-use super::media::Media;
+use super::{body::Limit, media::Media};
 use crate::status;
 
 /// The Collector reads 64 KiB of an answer; a message must not fill it.
@@ -45,9 +45,9 @@ impl Refusal {
     }
 
     /// 413, permanent.
-    pub(super) fn too_large(limit: usize) -> Self {
+    pub(super) fn too_large(Limit { bytes, key }: Limit) -> Self {
         let message = format!(
-            "the body is larger than {limit} bytes (http.max_body_bytes), which also counts after \
+            "the body is larger than {bytes} bytes ({key}), which also counts after \
              decompression; send smaller batches"
         );
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Status::resource_exhausted(message))
@@ -62,6 +62,11 @@ impl Refusal {
     /// The reason as a metric label.
     pub(super) fn reason(&self) -> &'static str {
         status::label(self.status.code())
+    }
+
+    /// The same for an API whose errors have another form.
+    pub(super) fn into_status(self) -> Status {
+        self.status
     }
 
     /// The answer in the encoding of the request.

@@ -2,11 +2,15 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream::BoxStream};
 use otlp_proto::{
     correlation::v1::{
         CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationSummary,
@@ -14,8 +18,10 @@ use otlp_proto::{
         DeleteCorrelationResponse, DescribeStateRequest, DescribeStateResponse, GetCorrelationRequest,
         GetCorrelationResponse, GetLedgerRequest, GetLedgerResponse, LedgerAccount, ListCorrelationsRequest,
         ListCorrelationsResponse, ListRelatedRequest, ListRelatedResponse, RelatedCorrelation,
-        RelatedDirection, StateBackend,
+        RelatedDirection, StateBackend, WatchRequest, WatchResponse,
         correlation_service_server::{CorrelationService, CorrelationServiceServer},
+        watch_response::Told,
+        watch_service_server::{WatchService, WatchServiceServer},
     },
     raw::{
         logs::logs_service_server::{LogsService, LogsServiceServer},
@@ -25,9 +31,9 @@ use otlp_proto::{
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{self, Runtime},
-    sync::Notify,
+    sync::{Notify, mpsc},
 };
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Code, Request, Response, Status, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -57,6 +63,10 @@ struct State {
     timeouts: Mutex<Vec<String>>,
     state_id: Mutex<String>,
     listed: Mutex<Vec<ListCorrelationsRequest>>,
+    watched: Mutex<Vec<WatchRequest>>,
+    watchers: Mutex<Vec<mpsc::UnboundedSender<Result<WatchResponse, Status>>>>,
+    /// Of what watchers were told, how much is on its way to them.
+    taken: AtomicUsize,
     called: Notify,
 }
 
@@ -78,6 +88,9 @@ impl FakeEngine {
             // One for all, until a test says otherwise.
             state_id: Mutex::new("shared".to_owned()),
             listed: Mutex::default(),
+            watched: Mutex::default(),
+            watchers: Mutex::default(),
+            taken: AtomicUsize::new(0),
             called: Notify::new(),
         });
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -86,7 +99,8 @@ impl FakeEngine {
             .add_service(health_service)
             .add_service(TraceServiceServer::new(service.clone()).max_decoding_message_size(usize::MAX))
             .add_service(LogsServiceServer::new(service.clone()))
-            .add_service(CorrelationServiceServer::new(service))
+            .add_service(CorrelationServiceServer::new(service.clone()))
+            .add_service(WatchServiceServer::new(service))
             .serve_with_incoming(TcpListenerStream::new(listener));
         runtime.spawn(server);
         Self { address, state, health, runtime: Some(runtime) }
@@ -121,6 +135,31 @@ impl FakeEngine {
 
     pub(crate) fn listed(&self) -> Vec<ListCorrelationsRequest> {
         self.state.listed.lock().unwrap().clone()
+    }
+
+    /// Every call of Watch so far.
+    pub(crate) fn watched(&self) -> Vec<WatchRequest> {
+        self.state.watched.lock().unwrap().clone()
+    }
+
+    /// Tells everybody who watches.
+    pub(crate) fn tells(&self, told: Told) {
+        let response = WatchResponse { told: Some(told) };
+        for watcher in &*self.state.watchers.lock().unwrap() {
+            let _gone_already = watcher.send(Ok(response.clone()));
+        }
+    }
+
+    /// How much of that is on its way to them. What they do not read stays here sooner or later.
+    pub(crate) fn taken(&self) -> usize {
+        self.state.taken.load(Ordering::Relaxed)
+    }
+
+    /// Ends the answers to everybody who watches.
+    pub(crate) fn sends_watchers_away(&self, status: Status) {
+        for watcher in self.state.watchers.lock().unwrap().drain(..) {
+            let _gone_already = watcher.send(Err(status.clone()));
+        }
     }
 
     /// Resolves with the next export, or at once when one came unnoticed.
@@ -311,7 +350,24 @@ impl CorrelationService for Service {
     }
 }
 
-fn summary() -> CorrelationSummary {
+#[tonic::async_trait]
+impl WatchService for Service {
+    type WatchStream = BoxStream<'static, Result<WatchResponse, Status>>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        self.fail()?;
+        let (watcher, told) = mpsc::unbounded_channel();
+        self.0.watchers.lock().unwrap().push(watcher);
+        self.0.watched.lock().unwrap().push(request.into_inner());
+        let state = Arc::clone(&self.0);
+        let told = UnboundedReceiverStream::new(told).inspect(move |_| {
+            state.taken.fetch_add(1, Ordering::Relaxed);
+        });
+        Ok(Response::new(told.boxed()))
+    }
+}
+
+pub(crate) fn summary() -> CorrelationSummary {
     CorrelationSummary {
         correlation_id: "order=4/2".to_owned(),
         service: "cart".to_owned(),

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy.toml does not recognise")]
 
 mod engine;
+mod events;
 mod gateway;
 mod grpc;
+mod inject;
 mod otlp;
 mod process;
 mod query;

@@ -15,7 +15,7 @@ async fn start() -> (FakeEngine, Gateway) {
     (engine, gateway)
 }
 
-fn summary() -> Value {
+pub(crate) fn summary() -> Value {
     json!({
         "correlation_id": "order=4/2",
         "trace_id": "",
@@ -37,7 +37,7 @@ fn summary() -> Value {
     })
 }
 
-fn assert_problem(reply: &Reply, status: u16, detail: &str) {
+pub(crate) fn assert_problem(reply: &Reply, status: u16, detail: &str) {
     assert_eq!((reply.status, reply.content_type()), (status, "application/problem+json"));
     let problem = reply.json();
     assert_eq!(problem["status"], status);
@@ -218,6 +218,7 @@ async fn other_paths_and_methods_are_problems_too() {
         ("/api/v1/correlations", "GET, HEAD"),
         ("/api/v1/correlations/a", "GET, HEAD, DELETE"),
         ("/api/v1/ledger", "GET, HEAD"),
+        ("/api/v1/events", "GET, HEAD, POST"),
         ("/api/v1/stats", "GET, HEAD"),
     ] {
         let reply = Reply::of(gateway.client.put(gateway.url(path))).await;
