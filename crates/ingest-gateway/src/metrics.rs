@@ -185,9 +185,10 @@ pub(crate) fn attempt_ended(result: &'static str) {
 
 /// Shows from the start what should stay at zero, so that an alert can see it rise.
 pub(crate) fn begin_at_zero() {
-    for name in [HEDGES, BUDGET_EXHAUSTED] {
+    for name in [HEDGES, BUDGET_EXHAUSTED, EVENT_STREAMS_REFUSED] {
         counter!(name).absolute(0);
     }
+    event_streams(0.0);
 }
 
 /// Counts a second attempt beside a first one that has not ended.

@@ -25,8 +25,10 @@ use crate::status;
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How long an engine may take to begin to tell.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Shortest and longest time until an engine is asked again.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// Shortest time until an engine is asked again.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// Longest time until one is asked again that refuses again and again.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Something that whoever listens is told.
 #[derive(Debug)]
@@ -110,8 +112,7 @@ impl Closes {
                 },
                 _ = self.looks.tick() => {
                     for engine in self.watch.engines.ready() {
-                        let now = Standing::Away { until: Instant::now(), pause: PAUSE.0 };
-                        self.begin(engine.address, now);
+                        self.begin(engine.address, Standing::away(Duration::ZERO));
                     }
                 }
             }
@@ -167,15 +168,20 @@ enum Standing {
     Open(Streaming<WatchResponse>),
     /// It does not tell any more, which has not been said yet.
     Lost(String),
-    /// It is asked again.
-    Away {
-        until: Instant,
-        pause: Duration,
-    },
+    /// It is asked again, after a pause.
+    Away { until: Instant, pause: Duration },
+    /// It is not known any more.
     Gone,
 }
 
+impl Standing {
+    fn away(pause: Duration) -> Self {
+        Self::Away { until: Instant::now() + pause, pause }
+    }
+}
+
 impl Line {
+    /// What comes next, and the line as it stands then; `None` after its end.
     async fn next(mut self) -> Option<(Heard, Self)> {
         let address = self.address;
         let missed = |reason| Some(Told::Missed { count: None, reason });
@@ -191,27 +197,24 @@ impl Line {
                 },
                 Standing::Lost(reason) => {
                     let reason = format!("engine {address} is not watched for now: {reason}");
-                    break (
-                        missed(reason),
-                        Standing::Away { until: Instant::now() + PAUSE.0, pause: PAUSE.0 },
-                    );
+                    break (missed(reason), Standing::away(PAUSE_MIN));
                 }
                 Standing::Away { until, pause } => {
                     sleep_until(until).await;
-                    let later = |pause| Standing::Away { until: Instant::now() + pause, pause };
-                    match self.watch.engines.at(address) {
-                        None => break (None, Standing::Gone),
-                        Some(engine) if !engine.is_ready() => later(PAUSE.0),
-                        Some(engine) => match self.watch.open(&engine).await {
-                            Ok(messages) => {
-                                let reason = format!("engine {address} is watched from now on");
-                                break (missed(reason), Standing::Open(messages));
-                            }
-                            Err(answer) => {
-                                debug!(engine = %address, %answer, "an engine does not tell of what it closes");
-                                later((pause * 2).min(PAUSE.1))
-                            }
-                        },
+                    let Some(engine) = self.watch.engines.at(address) else { break (None, Standing::Gone) };
+                    if !engine.is_ready() {
+                        self.standing = Standing::away(PAUSE_MIN);
+                        continue;
+                    }
+                    match self.watch.open(&engine).await {
+                        Ok(messages) => {
+                            let reason = format!("engine {address} is watched from now on");
+                            break (missed(reason), Standing::Open(messages));
+                        }
+                        Err(answer) => {
+                            debug!(engine = %address, %answer, "an engine does not tell of what it closes");
+                            Standing::away((pause * 2).clamp(PAUSE_MIN, PAUSE_MAX))
+                        }
                     }
                 }
                 Standing::Gone => return None,
