@@ -7,6 +7,7 @@ use engine::Config as EngineConfig;
 use ingest_gateway::{Coding, GatewayConfig};
 use otlp_codec::{
     DecodeError, PARTS_BYTES_MAX, Split, SplitOptions,
+    forest::Forest,
     json::{self, Message},
     merge_logs, merge_traces, split_logs, split_traces,
 };
@@ -149,6 +150,9 @@ fn split(input: &[u8]) {
         }
         parts(traces, |part| split_traces(part, &options), |parts| merge_traces(parts).map(|it| it.items));
         parts(logs, |part| split_logs(part, &options), |parts| merge_logs(parts).map(|it| it.items));
+    }
+    if let Ok(forest) = Forest::read(input, input) {
+        assert_eq!(forest.walk().count(), forest.nodes.len(), "a span is not in the tree, or twice");
     }
     for message in MESSAGES {
         if let Ok(text) = json::from_protobuf(message, input) {

@@ -2,6 +2,8 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use otlp_codec::forest::Forest;
+use prost::Message as _;
 
 use crate::{
     output::{note, result},
@@ -57,7 +59,7 @@ pub async fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     note(&format!("  just show {}", chosen.trace_id));
     if let Some(gateway) = targets.gateways.first() {
         note(&format!("  curl -s '{gateway}/api/v1/correlations?limit=5'"));
-        note(&format!("  curl -s '{gateway}/api/v1/correlations/{}?view=full'", chosen.trace_id));
+        note(&format!("  curl -s '{gateway}/api/v1/correlations/{}'", chosen.trace_id));
     }
     note("  just status");
     Ok(())
@@ -78,7 +80,9 @@ async fn draw(store: &Store, id: &str) -> anyhow::Result<String> {
         .get(id)
         .await?
         .with_context(|| format!("the correlation {id} is not in the store; it may have expired"))?;
-    Ok(tree::draw(&summary, &traces, &logs))
+    let (traces, logs) = (traces.encode_to_vec(), logs.encode_to_vec());
+    let forest = Forest::read(&traces, &logs).context("the correlation cannot be read")?;
+    Ok(tree::draw(&summary, &forest))
 }
 
 /// The largest of the traces with an error, or of all when there is none.

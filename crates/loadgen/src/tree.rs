@@ -1,20 +1,12 @@
 //! One correlation as a tree for people: spans under their parents, logs under their spans.
 
-mod forest;
-
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat};
-use otlp_proto::{
-    correlation::v1::CorrelationSummary,
-    opentelemetry::proto::{
-        logs::v1::LogsData,
-        trace::v1::{TracesData, span::SpanKind, status::StatusCode},
-    },
-};
+use otlp_codec::forest::{Forest, Log, Node, Parent, Step};
+use otlp_proto::correlation::v1::CorrelationSummary;
 
-use self::forest::{Forest, Log, Node};
-use crate::content::{hex, text};
+use crate::content::hex;
 
 /// Characters of a log's first line that are shown.
 const BODY_CHARACTERS_MAX: usize = 100;
@@ -24,50 +16,60 @@ const INDENTED_LEVELS_MAX: usize = 60;
 
 /// Draws a correlation.
 #[must_use]
-pub fn draw(summary: &CorrelationSummary, traces: &TracesData, logs: &LogsData) -> String {
-    let forest = Forest::grow(traces, logs);
-    let mut out = headline(summary, &forest);
-    let mut drawn = BTreeSet::new();
-    for root in forest.roots() {
-        out.push('\n');
-        draw_tree(&forest, root, &mut drawn, &mut out);
+pub fn draw(summary: &CorrelationSummary, forest: &Forest<'_>) -> String {
+    let times = Times::of(forest);
+    let mut out = headline(summary, times);
+    // What stands before the spans above the one at hand, by level.
+    let mut indents = Vec::<Indent>::new();
+    for Step { index, level, is_last } in forest.walk() {
+        if level == 0 {
+            out.push('\n');
+        }
+        indents.truncate(level.min(INDENTED_LEVELS_MAX));
+        let indent = indents.last().map(|above| above.below(is_last)).unwrap_or_default();
+        let node = &forest.nodes[index];
+        let _ = writeln!(out, "{}{}", indent.of_item, span_line(times, node));
+        let bar = if node.children.is_empty() { " " } else { "│" };
+        for log in &node.logs {
+            let _ = writeln!(out, "{}{bar}   {}", indent.of_rest, log_line(times, &forest.logs[*log]));
+        }
+        indents.push(indent);
     }
     if !forest.stray_logs.is_empty() {
         out.push_str("\nlogs of no span above\n");
         for log in &forest.stray_logs {
-            let _ = writeln!(out, "  {}", log_line(&forest, log));
+            let _ = writeln!(out, "  {}", log_line(times, &forest.logs[*log]));
         }
     }
     out
 }
 
-/// Draws what hangs below a span; a list of what is to be drawn instead of recursion, because
-/// nobody limits how deep a trace is.
-fn draw_tree(forest: &Forest<'_>, root: usize, drawn: &mut BTreeSet<usize>, out: &mut String) {
-    let mut open = vec![(root, Indent::default())];
-    while let Some((index, indent)) = open.pop() {
-        let is_first = drawn.insert(index);
-        if !is_first {
-            continue;
-        }
-        let node = &forest.nodes[index];
-        let children: Vec<usize> =
-            node.children.iter().copied().filter(|child| !drawn.contains(child)).collect();
-        let _ = writeln!(out, "{}{}", indent.of_item, span_line(forest, node));
-        let bar = if children.is_empty() { " " } else { "│" };
-        for log in &node.logs {
-            let _ = writeln!(out, "{}{bar}   {}", indent.of_rest, log_line(forest, log));
-        }
-        for (position, child) in children.iter().enumerate().rev() {
-            let is_last = position + 1 == children.len();
-            open.push((*child, indent.below(is_last)));
-        }
+/// From when to when a correlation goes, in nanoseconds since 1970.
+#[derive(Clone, Copy)]
+struct Times {
+    start: u64,
+    end: u64,
+}
+
+impl Times {
+    fn of(forest: &Forest<'_>) -> Self {
+        let spans = || forest.nodes.iter().map(|node| &node.span);
+        let logs = || forest.logs.iter().map(|log| log.time_unix_nano);
+        let starts = spans().map(|span| span.start_unix_nano).chain(logs());
+        let ends = spans().map(|span| span.end_unix_nano).chain(logs());
+        // In OTLP a time of 0 is unknown.
+        Self { start: starts.filter(|time| *time > 0).min().unwrap_or(0), end: ends.max().unwrap_or(0) }
+    }
+
+    /// Time since the beginning.
+    fn offset(self, time: u64) -> String {
+        format!("+{}", milliseconds(time.saturating_sub(self.start)))
     }
 }
 
-fn headline(summary: &CorrelationSummary, forest: &Forest<'_>) -> String {
-    let duration = forest.end.saturating_sub(forest.start);
-    let started = i64::try_from(forest.start)
+fn headline(summary: &CorrelationSummary, Times { start, end }: Times) -> String {
+    let duration = end.saturating_sub(start);
+    let started = i64::try_from(start)
         .map(|nanos| DateTime::from_timestamp_nanos(nanos).to_rfc3339_opts(SecondsFormat::Millis, true))
         .unwrap_or_default();
     format!(
@@ -81,66 +83,51 @@ fn headline(summary: &CorrelationSummary, forest: &Forest<'_>) -> String {
     )
 }
 
-fn span_line(forest: &Forest<'_>, node: &Node<'_>) -> String {
-    let Node { service, span, .. } = node;
-    let duration = span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
-    let kind = match span.kind() {
-        SpanKind::Unspecified | SpanKind::Internal => "",
-        SpanKind::Server => " [server]",
-        SpanKind::Client => " [client]",
-        SpanKind::Producer => " [producer]",
-        SpanKind::Consumer => " [consumer]",
+fn span_line(times: Times, node: &Node<'_>) -> String {
+    let span = &node.span;
+    let duration = milliseconds(span.end_unix_nano - span.start_unix_nano);
+    let kind = match span.kind_name() {
+        "" | "internal" => String::new(),
+        kind => format!(" [{kind}]"),
     };
-    let offset = offset(forest, span.start_time_unix_nano);
-    let mut line = format!("{service}: {}{kind} {offset} {}", span.name, milliseconds(duration));
-    if let Some(status) = &span.status
-        && status.code() == StatusCode::Error
-    {
-        let _ = write!(line, " ERROR {}", status.message);
+    let offset = times.offset(span.start_unix_nano);
+    let mut line = format!("{}: {}{kind} {offset} {duration}", span.service, span.name);
+    if span.is_error() {
+        let _ = write!(line, " ERROR {}", span.status_message);
     }
-    let is_orphan = !span.parent_span_id.is_empty() && node.parent.is_none();
-    if is_orphan {
-        let _ = write!(line, " (its parent {} is not here)", hex(&span.parent_span_id));
+    if node.parent == Parent::Missing {
+        let _ = write!(line, " (its parent {} is not here)", hex(span.parent_span_id));
+    }
+    if span.marks.synthetic {
+        line.push_str(" (synthetic)");
     }
     line.trim_end().to_owned()
 }
 
-fn log_line(forest: &Forest<'_>, log: &Log<'_>) -> String {
-    let Log { service, record } = log;
-    let body = text(record.body.as_ref());
-    let first_line = body.lines().next().unwrap_or_default();
+fn log_line(times: Times, log: &Log<'_>) -> String {
+    let first_line = log.body.lines().next().unwrap_or_default();
     let mut shown: String = first_line.chars().take(BODY_CHARACTERS_MAX).collect();
-    if shown.len() < body.len() {
+    if shown.len() < log.body.len() {
         shown.push('…');
     }
-    let severity = match record.severity_text.as_str() {
+    let severity = match log.severity.as_str() {
         "" => "LOG",
         text => text,
     };
-    format!("» {} {severity} {service}: {shown}", offset(forest, forest::time(record)))
-}
-
-/// Time since the beginning of the correlation.
-fn offset(forest: &Forest<'_>, time: u64) -> String {
-    format!("+{}", milliseconds(time.saturating_sub(forest.start)))
+    format!("» {} {severity} {}: {shown}", times.offset(log.time_unix_nano), log.service)
 }
 
 /// What stands before a line and before everything below it.
 #[derive(Default)]
 struct Indent {
-    level: usize,
     of_item: String,
     of_rest: String,
 }
 
 impl Indent {
     fn below(&self, is_last: bool) -> Self {
-        let level = self.level + 1;
-        if level > INDENTED_LEVELS_MAX {
-            return Self { level, of_item: self.of_item.clone(), of_rest: self.of_rest.clone() };
-        }
         let (item, rest) = if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        Self { level, of_item: format!("{}{item}", self.of_rest), of_rest: format!("{}{rest}", self.of_rest) }
+        Self { of_item: format!("{}{item}", self.of_rest), of_rest: format!("{}{rest}", self.of_rest) }
     }
 }
 

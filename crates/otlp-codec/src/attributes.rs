@@ -142,8 +142,8 @@ impl Resource {
 }
 
 /// A `KeyValue` whose value is read only when the key is one that matters.
-struct Attribute<'a> {
-    key: &'a [u8],
+pub(crate) struct Attribute<'a> {
+    pub(crate) key: &'a [u8],
     slice: Slice<'a>,
 }
 
@@ -169,6 +169,18 @@ impl<'a> Attribute<'a> {
         }
         Ok(value)
     }
+
+    /// The last `AnyValue` that it holds, if it can be read.
+    pub(crate) fn any_value(&self) -> Option<Slice<'a>> {
+        let mut value = None;
+        let mut reader = Reader::new("KeyValue", self.slice);
+        while let Ok(Some(field)) = reader.field() {
+            if field.number == 2 {
+                value = field.bytes().ok();
+            }
+        }
+        value
+    }
 }
 
 /// An `AnyValue`, as far as it can identify something.
@@ -191,7 +203,7 @@ impl Scalar<'_> {
     }
 }
 
-fn for_each_attribute<'a>(
+pub(crate) fn for_each_attribute<'a>(
     message: &'static str,
     slice: Slice<'a>,
     number: u32,

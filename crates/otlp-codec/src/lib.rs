@@ -6,6 +6,7 @@
 //! * [`select_traces`] and [`select_logs`] take some of the items out of a part.
 //! * [`merge_traces`] and [`merge_logs`] read parts back as one message without duplicates.
 //! * [`Structure`] tells whether a trace is whole, [`Outline`] where it begins and what it is linked with.
+//! * [`forest`] puts spans under their parents, for people.
 //! * [`json`] turns OTLP/JSON into protobuf and back.
 //!
 //! Spans and log records are copied byte for byte and never re-encoded: fields that this version
@@ -15,6 +16,7 @@
 mod attributes;
 mod envelope;
 mod facts;
+pub mod forest;
 mod identity;
 pub mod json;
 mod log_record;

@@ -27,6 +27,21 @@ pub(crate) fn bounded_to(bytes_max: usize, bytes: &[u8]) -> String {
     text
 }
 
+/// Turns `bytes` into at most `bytes_max` bytes of text, with `…` behind them when that is not all.
+pub(crate) fn shortened(bytes_max: usize, bytes: &[u8]) -> String {
+    // Longer by the longest character, which shows that something is left.
+    shorten(bounded_to(bytes_max + 4, bytes), bytes_max)
+}
+
+/// Cuts a text that is longer than `bytes_max` bytes, and ends it with `…`.
+pub(crate) fn shorten(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push('…');
+    }
+    text
+}
+
 /// Bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -44,6 +59,13 @@ mod tests {
         assert_eq!(bounded("ä".repeat(200).as_bytes()), "ä".repeat(128));
         assert_eq!(bounded("a€".repeat(100).as_bytes()), "a€".repeat(64));
         assert_eq!(bounded(format!("{}€", "a".repeat(255)).as_bytes()), "a".repeat(255));
+    }
+
+    #[test]
+    fn what_is_shortened_says_so() {
+        assert_eq!(shortened(3, b"abc"), "abc");
+        assert_eq!(shortened(3, b"abcd"), "abc…");
+        assert_eq!(shortened(3, "ab€".as_bytes()), "ab…");
     }
 
     #[test]

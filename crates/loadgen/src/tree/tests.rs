@@ -2,10 +2,11 @@
 
 use otlp_proto::opentelemetry::proto::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
-    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
+    logs::v1::{LogRecord, LogsData, ResourceLogs, ScopeLogs},
     resource::v1::Resource,
-    trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
+    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData, span::SpanKind, status::StatusCode},
 };
+use prost::Message as _;
 
 use super::*;
 
@@ -59,6 +60,11 @@ fn logs(service: &str, records: &[(u8, u64, &str)]) -> LogsData {
             ..ResourceLogs::default()
         }],
     }
+}
+
+fn draw(summary: &CorrelationSummary, traces: &TracesData, logs: &LogsData) -> String {
+    let (traces, logs) = (traces.encode_to_vec(), logs.encode_to_vec());
+    super::draw(summary, &Forest::read(&traces, &logs).unwrap())
 }
 
 fn body_of(drawing: &str) -> String {
@@ -159,4 +165,19 @@ fn an_end_before_the_start_is_no_time_at_all() {
     let traces = traces(vec![("a", vec![span(1, 0, "odd", SpanKind::Internal, 5, 1)])]);
     let drawing = draw(&CorrelationSummary::default(), &traces, &LogsData::default());
     assert_eq!(body_of(&drawing), "a: odd +0.0 ms 0.0 ms\n");
+}
+
+#[test]
+fn a_deep_chain_is_indented_up_to_a_limit_and_drawn_to_its_end() {
+    let id = |number: u64| if number == 0 { Vec::new() } else { number.to_be_bytes().to_vec() };
+    let link = |number| Span {
+        span_id: id(number),
+        parent_span_id: id(number - 1),
+        ..span(1, 0, "link", SpanKind::Internal, 0, 1)
+    };
+    let chain = traces(vec![("a", (1..=10_000).map(link).collect())]);
+    let drawing = draw(&CorrelationSummary::default(), &chain, &LogsData::default());
+    assert_eq!(drawing.matches("link").count(), 10_000);
+    let longest = drawing.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(longest < 3 * INDENTED_LEVELS_MAX + 40, "{longest}");
 }

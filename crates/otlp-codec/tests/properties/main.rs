@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use otlp_codec::{
     Part, SplitOptions, Subject,
+    forest::{Forest, Parent},
     json::{Message, from_protobuf},
     merge_logs, merge_traces, partition_logs, partition_traces, select_logs, select_traces, split_logs,
     split_traces,
@@ -184,6 +185,7 @@ proptest! {
             }
             let _ = split_logs(&bytes, &options);
         }
+        let _ = Forest::read(&bytes, &bytes);
         let _ = select_traces(&bytes, |place| place % 2 == 0);
         let _ = select_logs(&bytes, |place| place % 2 == 0);
         let _ = merge_traces([&bytes[..], &bytes]);
@@ -260,6 +262,24 @@ proptest! {
                 prop_assert_eq!(select_logs(&part.payload, |_| true).unwrap(), part.payload);
             }
         }
+    }
+
+    #[test]
+    fn every_span_and_record_stands_in_the_forest_once(traces in messages::traces(), logs in messages::logs()) {
+        let (traces, logs) = (traces.encode_to_vec(), logs.encode_to_vec());
+        let forest = Forest::read(&traces, &logs).unwrap();
+        let mut walked: Vec<_> = forest.walk().map(|step| step.index).collect();
+        prop_assert_eq!(walked.len() as u64, split_traces(&traces, &SplitOptions::default()).unwrap().received);
+        for step in forest.walk() {
+            let parent = forest.nodes[step.index].parent;
+            prop_assert_eq!(step.level > 0, matches!(parent, Parent::Span(_)));
+        }
+        walked.sort_unstable();
+        walked.dedup();
+        prop_assert_eq!(walked.len(), forest.nodes.len());
+        let logs_of_spans: usize = forest.nodes.iter().map(|node| node.logs.len()).sum();
+        prop_assert_eq!(logs_of_spans + forest.stray_logs.len(), forest.logs.len());
+        prop_assert_eq!(forest.logs.len() as u64, split_logs(&logs, &SplitOptions::default()).unwrap().received);
     }
 
     #[test]
