@@ -12,6 +12,7 @@ const RECEIVED_BYTES: &str = "gateway_received_bytes_total";
 const IN_FLIGHT: &str = "gateway_requests_in_flight";
 const DURATION: &str = "gateway_request_duration_seconds";
 const QUERIES: &str = "gateway_queries_total";
+const TRUNCATED_TREES: &str = "gateway_truncated_trees_total";
 const ATTEMPTS: &str = "gateway_engine_attempts_total";
 const HEDGES: &str = "gateway_hedges_total";
 const BUDGET_EXHAUSTED: &str = "gateway_retry_budget_exhausted_total";
@@ -62,6 +63,13 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: None,
         help: "Answers to queries, by query (list, get, related, delete, ledger, stats, events, inject) and HTTP status code.",
+    },
+    Metric {
+        name: TRUNCATED_TREES,
+        kind: Kind::Counter,
+        unit: None,
+        help: "Answers about a correlation that say under truncated what was too much for them; with \
+               view=full they hold all.",
     },
     Metric {
         name: ATTEMPTS,
@@ -178,6 +186,11 @@ pub(crate) fn query_answered(query: &'static str, code: u16) {
     counter!(QUERIES, "query" => query, "code" => code.to_string()).increment(1);
 }
 
+/// Counts an answer that holds less than the correlation.
+pub(crate) fn tree_truncated() {
+    counter!(TRUNCATED_TREES).increment(1);
+}
+
 /// Counts one call to an engine.
 pub(crate) fn attempt_ended(result: &'static str) {
     counter!(ATTEMPTS, "result" => result).increment(1);
@@ -185,7 +198,7 @@ pub(crate) fn attempt_ended(result: &'static str) {
 
 /// Shows from the start what should stay at zero, so that an alert can see it rise.
 pub(crate) fn begin_at_zero() {
-    for name in [HEDGES, BUDGET_EXHAUSTED, EVENT_STREAMS_REFUSED] {
+    for name in [HEDGES, BUDGET_EXHAUSTED, EVENT_STREAMS_REFUSED, TRUNCATED_TREES] {
         counter!(name).absolute(0);
     }
     event_streams(0.0);

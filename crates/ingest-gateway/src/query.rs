@@ -6,6 +6,7 @@ mod ledger;
 mod parameters;
 mod problem;
 mod related;
+mod tree;
 mod union;
 mod view;
 
@@ -20,9 +21,10 @@ use axum::{
 };
 use otlp_codec::json::{self, Message};
 use otlp_proto::correlation::v1::{
-    CountCorrelationsRequest, DeleteCorrelationRequest, GetCorrelationRequest, GetCorrelationResponse, View,
+    CountCorrelationsRequest, DeleteCorrelationRequest, GetCorrelationRequest, GetCorrelationResponse,
     correlation_service_client::CorrelationServiceClient,
 };
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tonic::{Status, transport::Channel};
 
@@ -39,6 +41,7 @@ pub(crate) use ledger::ledger;
 use parameters::{Form, Parameters};
 use problem::Problem;
 pub(crate) use related::related;
+use tree::Tree;
 use view::{Engine, Full, Listing, Stats, Summary};
 
 /// Larger than any correlation by default (16 MiB of telemetry), with room for larger limits.
@@ -73,21 +76,31 @@ pub(crate) async fn get(
     let got = async {
         let correlation_id = parse_id(id)?;
         let form = Parameters::parse(&uri)?.into_form(Media::accepted(&headers))?;
-        let view = match form {
-            Form::View(view) => view,
-            Form::Otlp(..) => View::Full,
-        };
-        let request = GetCorrelationRequest { correlation_id, view: view.into() };
+        let request = GetCorrelationRequest { correlation_id, view: form.view().into() };
         let call = |channel, request| async move { client(channel).get_correlation(request).await };
         let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
         let found = union::of_correlation(union::found(ask.await)?)?;
         match form {
-            Form::View(View::Full) => full(found).await,
-            Form::View(_) => Ok(Json(Summary::from(found.summary.unwrap_or_default())).into_response()),
+            Form::Tree => tree(found).await,
+            Form::Full => full(found).await,
+            Form::Summary => Ok(Json(Summary::from(found.summary.unwrap_or_default())).into_response()),
             Form::Otlp(media, signal) => otlp(found, media, signal).await,
         }
     };
     answer("get", got).await
+}
+
+/// The summary, and for people what the telemetry says.
+async fn tree(found: GetCorrelationResponse) -> Result<Response, Problem> {
+    let bytes = found.traces_data.len() + found.logs_data.len();
+    let text = blocking::run(bytes, move || {
+        let tree = Tree::read(found)?;
+        if tree.is_truncated() {
+            metrics::tree_truncated();
+        }
+        to_text(&tree)
+    });
+    Ok(([(CONTENT_TYPE, Media::Json.content_type())], text.await?).into_response())
 }
 
 /// The summary, and all telemetry as OTLP/JSON.
@@ -99,7 +112,7 @@ async fn full(found: GetCorrelationResponse) -> Result<Response, Problem> {
             traces_data: to_raw_json(Message::TracesData, &found.traces_data)?,
             logs_data: to_raw_json(Message::LogsData, &found.logs_data)?,
         };
-        serde_json::to_vec(&full).map_err(|error| Problem::internal(error.to_string()))
+        to_text(&full)
     });
     Ok(([(CONTENT_TYPE, Media::Json.content_type())], text.await?).into_response())
 }
@@ -194,6 +207,10 @@ fn parse_id(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> 
         Problem::new(StatusCode::BAD_REQUEST, detail)
     };
     id.map(|Path(id)| id).map_err(refused)
+}
+
+fn to_text(answer: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(answer).map_err(|error| Problem::internal(error.to_string()))
 }
 
 fn to_json(message: Message, protobuf: &[u8]) -> Result<Vec<u8>, Problem> {

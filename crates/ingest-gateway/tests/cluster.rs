@@ -113,6 +113,9 @@ async fn both_doors_and_every_encoding_lead_to_one_correlation() {
     assert_eq!(count, 4);
     let record = &full["logs_data"]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
     assert_eq!(record["body"]["stringValue"], "paid", "{full}");
+    let tree = cluster.get(&format!("/api/v1/correlations/{TRACE}")).await;
+    assert_eq!((&tree["spans"], &tree["log_records"][0]["body"]), (&json!(4), &json!("paid")), "{tree}");
+    assert_eq!(tree["service_counts"][0], json!({ "service": "cart", "spans": 1, "logs": 0, "errors": 0 }));
 
     let stats = cluster.get("/api/v1/stats").await;
     assert_eq!((&stats["correlations"], &stats["state"]), (&json!(1), &json!("redis-cluster")), "{stats}");

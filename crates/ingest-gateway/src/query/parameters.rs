@@ -29,10 +29,24 @@ const RELATED_MAX: u32 = 200;
 /// What of a correlation is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// This API's own JSON.
-    View(View),
+    /// This API's own JSON: the summary, a tree of the spans, and the log records. The default.
+    Tree,
+    /// The summary alone, for which no telemetry is read.
+    Summary,
+    /// The summary, and all telemetry as OTLP/JSON.
+    Full,
     /// OTLP: its spans as `TracesData`, or its log records as `LogsData`.
     Otlp(Media, Signal),
+}
+
+impl Form {
+    /// What it takes from an engine.
+    pub(super) fn view(self) -> View {
+        match self {
+            Self::Summary => View::Summary,
+            Self::Tree | Self::Full | Self::Otlp(..) => View::Full,
+        }
+    }
 }
 
 /// Names and values, each name once.
@@ -96,7 +110,7 @@ impl Parameters {
             (None, Some(media)) => {
                 Form::Otlp(media, self.take_with("signal", parse_signal)?.unwrap_or(Signal::Traces))
             }
-            (view, _) => Form::View(view.unwrap_or(View::Summary)),
+            (view, _) => view.unwrap_or(Form::Tree),
         };
         self.nothing_else("view, and signal with Accept: application/x-protobuf or application/json")?;
         Ok(form)
@@ -231,11 +245,12 @@ fn parse_signal(text: &str) -> Result<Signal, String> {
     }
 }
 
-fn parse_view(text: &str) -> Result<View, String> {
+fn parse_view(text: &str) -> Result<Form, String> {
     match text {
-        "summary" => Ok(View::Summary),
-        "full" => Ok(View::Full),
-        _ => Err("expected summary or full".to_owned()),
+        "tree" => Ok(Form::Tree),
+        "summary" => Ok(Form::Summary),
+        "full" => Ok(Form::Full),
+        _ => Err("expected tree, summary or full".to_owned()),
     }
 }
 

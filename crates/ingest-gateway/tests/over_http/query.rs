@@ -37,6 +37,16 @@ pub(crate) fn summary() -> Value {
     })
 }
 
+/// The default answer, of a correlation whose telemetry is empty.
+fn tree() -> Value {
+    let mut tree = summary();
+    for list in ["tree", "missing_parents", "service_counts", "log_records"] {
+        tree[list] = json!([]);
+    }
+    tree["truncated"] = json!({ "spans": 0, "logs": 0, "levels": 0, "missing_parents": 0, "services": 0 });
+    tree
+}
+
 pub(crate) fn assert_problem(reply: &Reply, status: u16, detail: &str) {
     assert_eq!((reply.status, reply.content_type()), (status, "application/problem+json"));
     let problem = reply.json();
@@ -89,7 +99,7 @@ async fn a_bad_parameter_is_named_with_what_is_allowed() {
         ("/api/v1/correlations?limit=0", r#"parameter limit = "0": expected a number from 1 to 1000"#),
         ("/api/v1/correlations?form=1", r#"parameter form = "1": unknown; there is from, to,"#),
         ("/api/v1/correlations?to=1&to=2", r#"parameter to = "2": expected only once"#),
-        ("/api/v1/correlations/a?view=all", r#"parameter view = "all": expected summary or full"#),
+        ("/api/v1/correlations/a?view=all", r#"parameter view = "all": expected tree, summary or full"#),
         (
             "/api/v1/correlations/a/related?depth=33",
             r#"parameter depth = "33": expected a number from 1 to 32"#,
@@ -108,9 +118,13 @@ async fn a_bad_parameter_is_named_with_what_is_allowed() {
 #[tokio::test]
 async fn a_correlation_is_found_by_its_percent_encoded_id() {
     let (_engine, gateway) = start().await;
-    for path in ["/api/v1/correlations/order=4%2F2", "/api/v1/correlations/order%3D4%2f2?view=summary"] {
+    for (path, expected) in [
+        ("/api/v1/correlations/order=4%2F2", tree()),
+        ("/api/v1/correlations/order%3D4%2f2?view=tree", tree()),
+        ("/api/v1/correlations/order%3D4%2f2?view=summary", summary()),
+    ] {
         let reply = gateway.get(path).await;
-        assert_eq!((reply.status, reply.content_type(), reply.json()), (200, "application/json", summary()));
+        assert_eq!((reply.status, reply.content_type(), reply.json()), (200, "application/json", expected));
     }
     assert_problem(&gateway.get("/api/v1/correlations/nothing").await, 404, "no correlation nothing");
 }
@@ -142,8 +156,13 @@ async fn who_accepts_otlp_gets_the_telemetry_alone() {
     assert_eq!(reply.json(), json!({ "resourceSpans": [{}] }));
     let reply = get(&format!("{path}?signal=logs"), "application/json").await;
     assert_eq!(reply.json(), json!({ "resourceLogs": [{}] }));
-    for (query, accept) in [("", "*/*"), ("", "text/html"), ("?view=summary", "application/json")] {
-        assert_eq!(get(&format!("{path}{query}"), accept).await.json(), summary(), "{query} {accept}");
+    for (query, accept, expected) in [
+        ("", "*/*", tree()),
+        ("", "text/html", tree()),
+        ("?view=tree", "application/json", tree()),
+        ("?view=summary", "application/json", summary()),
+    ] {
+        assert_eq!(get(&format!("{path}{query}"), accept).await.json(), expected, "{query} {accept}");
     }
     let detail = r#"parameter signal = "metrics": expected traces or logs"#;
     assert_problem(&get(&format!("{path}?signal=metrics"), "application/json").await, 400, detail);
