@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use serde::Deserialize;
-use service_lifecycle::FileError;
+use service_lifecycle::{FileError, line_at};
 use sha2::{Digest, Sha256};
 use state_core::Tenant;
 
@@ -57,7 +57,7 @@ impl Credentials {
     pub(crate) fn parse(file: &Path, text: &[u8]) -> Result<Self, FileError> {
         let text = std::str::from_utf8(text).map_err(|_| FileError::new(file, "expected UTF-8"))?;
         let read: File = toml::from_str(text).map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            let line = line_at(text, error.span().map_or(0, |span| span.start));
             FileError::new(file, format!("line {line}: {}", error.message()))
         })?;
         if read.credential.is_empty() {
@@ -143,7 +143,10 @@ mod tests {
                 format!("[[credential]]\nname = 'a'\ntoken = '{secret}'\ntenant = 'a/b'"),
                 "without braces and slashes",
             ),
-            (format!("[[credential]]\nname = 'a'\ntoken = '{secret}'\nrole = 'x'"), "unknown field `role`"),
+            (
+                format!("[[credential]]\nname = 'a'\ntoken = '{secret}'\nrole = 'x'"),
+                "line 4: unknown field `role`",
+            ),
             (format!("[[credential]]\nname = 'a'\ntoken = {secret}"), "line 3"),
             (
                 format!(

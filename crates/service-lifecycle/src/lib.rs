@@ -68,6 +68,7 @@ mod admin;
 mod arguments;
 mod config;
 mod files;
+mod line;
 mod log;
 mod metric;
 mod port;
@@ -82,6 +83,7 @@ pub use config::{
     Violation, deserialize_address, load, mask_password,
 };
 pub use files::{FileError, Files, Watched};
+pub use line::line_at;
 pub use metric::{Kind, Metric};
 pub use port::{BindError, Connection, Listener, Tls, TlsConfig, TlsKeys, bind, serve_http};
 pub use process::{App, Process, run};

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, fs, path::Path};
 
 use serde::Deserialize;
+use service_lifecycle::line_at;
 use toml::Spanned;
 
 use super::{ENDPOINTS_MAX, Endpoint, EndpointError, Entry};
@@ -25,7 +26,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Endpoint>, EndpointError> {
 }
 
 fn parse(text: &str) -> Result<Vec<Endpoint>, String> {
-    let line = |start: usize| text[..start].matches('\n').count() + 1;
+    let line = |start: usize| line_at(text, start);
     let read: File = toml::from_str(text).map_err(|error| {
         let line = line(error.span().map_or(0, |span| span.start));
         format!("line {line}: {}", without_values(error.message()))

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use service_lifecycle::{FileError, Files, Watched};
+use service_lifecycle::{FileError, Files, Watched, line_at};
 
 use crate::{EngineUrl, EnginesConfig};
 
@@ -71,7 +71,7 @@ fn parse(file: &Path, text: &[u8], can_encrypt: bool) -> Result<Vec<PoolConfig>,
     let wrong = |reason: String| FileError::new(file, reason);
     let text = std::str::from_utf8(text).map_err(|_| wrong("expected UTF-8".to_owned()))?;
     let read: File = toml::from_str(text).map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+        let line = line_at(text, error.span().map_or(0, |span| span.start));
         wrong(format!("line {line}: {}", error.message()))
     })?;
     let pools = read.pool;
@@ -137,7 +137,7 @@ mod tests {
             (pool("a", 1, "a:1"), "line 4: expected URLs of the form"),
             (pool("a", 1, "https://a:1"), "https:// needs"),
             ("[[pool]]\nname = 'a'\nweight = 1\nurls = []".to_owned(), "at least one URL"),
-            (format!("{good}share = 1"), "unknown field `share`"),
+            (format!("{good}share = 1"), "line 5: unknown field `share`"),
         ] {
             let error = read(&text).unwrap_err();
             assert!(error.starts_with("failed to use pools.toml: ") && error.contains(expected), "{error}");

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use figment::value::{Dict, Value};
 
 use super::{Config, Keys, error::Problem, keys::is_section, mask, setting::Setting, sources::Collected};
+use crate::line_at;
 
 /// Reads the file into settings, one per key.
 pub(super) fn read<C: Config>(path: &Path, keys: &Keys, collected: &mut Collected) {
@@ -20,8 +21,7 @@ pub(super) fn read<C: Config>(path: &Path, keys: &Keys, collected: &mut Collecte
         Ok(dict) => read_section::<C>("", dict, &source, keys, collected),
         Err(error) => {
             // The error's own text quotes the line, which may hold a secret.
-            let before = error.span().map(|span| &content.as_bytes()[..span.start.min(content.len())]);
-            let line = before.map(|before| 1 + before.iter().filter(|&&byte| byte == b'\n').count());
+            let line = error.span().map(|span| line_at(&content, span.start));
             let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
             let message = error.message().replace('\n', ", ");
             collected.problems.push(Problem::general(format!("{source}{line}: not TOML: {message}")));
