@@ -14,7 +14,7 @@ use otlp_proto::correlation::v1::{
 };
 use prost_types::Timestamp;
 use state_core::{
-    Account, Backend, CorrelationEntry, CorrelationKey, Cursor, Error, Filter, Fragment, RangeQuery,
+    Account, Backend, CorrelationEntry, CorrelationKey, Cursor, Error, Filter, Fragment, Page, RangeQuery,
     StateManager, Summary, Tenant,
 };
 use tonic::{Request, Response, Status};
@@ -102,10 +102,7 @@ impl CorrelationService for Query {
             after: read_token(&request.page_token)?,
         };
         let page = self.store.get_correlations_by_time_range(&query).await.map_err(failed)?;
-        Ok(Response::new(ListCorrelationsResponse {
-            correlations: page.correlations.into_iter().map(convert).collect(),
-            next_page_token: page.next.as_ref().map(Cursor::to_token).unwrap_or_default(),
-        }))
+        Ok(Response::new(convert_page(page, query.limit)))
     }
 
     async fn list_related(
@@ -236,6 +233,15 @@ fn convert_account(account: Account) -> LedgerAccount {
     }
 }
 
+fn convert_page(page: Page, limit: usize) -> ListCorrelationsResponse {
+    ListCorrelationsResponse {
+        // A store has no other reason to go on behind a page that is not full.
+        stopped_early: page.next.is_some() && page.correlations.len() < limit,
+        correlations: page.correlations.into_iter().map(convert).collect(),
+        next_page_token: page.next.as_ref().map(Cursor::to_token).unwrap_or_default(),
+    }
+}
+
 pub(crate) fn convert(summary: Summary) -> CorrelationSummary {
     let counts = summary.counts;
     CorrelationSummary {
@@ -296,7 +302,30 @@ fn read_token(token: &str) -> Result<Option<Cursor>, Status> {
 
 #[cfg(test)]
 mod tests {
+    use state_core::{Counts, Labels, Overrides};
+
     use super::*;
+
+    #[test]
+    fn a_page_that_is_neither_full_nor_the_last_was_stopped_early() {
+        let summary = |number: u32| {
+            let id = format!("key={number}").parse().unwrap();
+            let time = DateTime::UNIX_EPOCH;
+            Summary::fold(id, time, time, Counts::default(), &Labels::default(), &Overrides::default())
+        };
+        let border = || Some(Cursor::before(DateTime::UNIX_EPOCH));
+        for (found, next, stopped_early) in [
+            (0, None, false),
+            (1, None, false),
+            (0, border(), true),
+            (1, border(), true),
+            (2, border(), false),
+            (2, None, false),
+        ] {
+            let page = convert_page(Page { correlations: (0..found).map(summary).collect(), next }, 2);
+            assert_eq!(page.stopped_early, stopped_early, "{found} {}", page.next_page_token);
+        }
+    }
 
     #[test]
     fn a_made_up_page_token_is_refused() {

@@ -97,6 +97,19 @@ async fn a_list_is_newest_first_in_pages_and_by_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_ends_because_it_was_enough_work_says_so_and_the_list_goes_on() {
+    let engine = engine().await;
+    // More than a page looks at, and none of them matches.
+    let others = (1..=10_100).map(|number| span(number, 1)).collect();
+    traces(&engine).export(request_of("other", others)).await.unwrap();
+    let mut request = ListCorrelationsRequest { service: "shop".into(), ..Default::default() };
+    let page = correlations(&engine).list_correlations(request.clone()).await.unwrap().into_inner();
+    assert_eq!((page.correlations.len(), page.stopped_early), (0, true));
+    request.page_token = page.next_page_token;
+    assert_eq!(listed(&engine, request).await.len(), 0, "it comes to its end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn delete_count_and_clean_up_agree() {
     let engine = engine().await;
     for number in 1..=4 {

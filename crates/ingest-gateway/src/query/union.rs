@@ -66,6 +66,7 @@ pub(super) fn of_pages(
     }
     let mut bound: Option<Cursor> = None;
     let mut listed = Vec::new();
+    let is_any_stopped = pages.iter().any(|page| page.stopped_early);
     for page in pages {
         if !page.next_page_token.is_empty() {
             let next = Cursor::from_token(&page.next_page_token).ok_or_else(out_of_order)?;
@@ -87,6 +88,7 @@ pub(super) fn of_pages(
         bound = Some(last);
     }
     Ok(ListCorrelationsResponse {
+        stopped_early: is_any_stopped && bound.is_some() && listed.len() < limit,
         next_page_token: bound.map(|bound| bound.to_token()).unwrap_or_default(),
         correlations: listed.into_iter().map(|(_, summary)| summary).collect(),
     })
@@ -186,7 +188,8 @@ mod tests {
         let is_last = rest.len() <= size;
         rest.truncate(size);
         let next = rest.last().filter(|_| !is_last).map(|last| place(last).unwrap().to_token());
-        ListCorrelationsResponse { correlations: rest, next_page_token: next.unwrap_or_default() }
+        let next_page_token = next.unwrap_or_default();
+        ListCorrelationsResponse { correlations: rest, next_page_token, stopped_early: false }
     }
 
     #[test]
@@ -208,6 +211,23 @@ mod tests {
             let expected = ["a=9", "a=8", "a=7", "b=6", "b=5", "b=4", "a=3", "b=3", "b=2", "a=1"];
             assert_eq!(listed, expected, "{limit} {engine_page}");
         }
+    }
+
+    #[test]
+    fn a_page_is_stopped_early_when_that_of_a_state_cuts_it() {
+        let one: Vec<_> = [9, 3, 1].map(|time| summary(&format!("a={time}"), time)).into();
+        let other: Vec<_> = [8, 7].map(|time| summary(&format!("b={time}"), time)).into();
+        let stopped = |page| ListCorrelationsResponse { stopped_early: true, ..page };
+        for (limit, stopped_early) in [
+            // The others fill the page before it matters where the first has stopped.
+            (3, false),
+            (5, true),
+        ] {
+            let pages = vec![stopped(page(&one, 2, "")), page(&other, limit, "")];
+            assert_eq!(of_pages(pages, limit).unwrap().stopped_early, stopped_early, "{limit}");
+        }
+        assert!(!of_pages(vec![page(&one, 5, ""), page(&other, 5, "")], 5).unwrap().stopped_early);
+        assert!(of_pages(vec![stopped(page(&one, 1, ""))], 2).unwrap().stopped_early, "with one state too");
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub(super) struct Listing {
     correlations: Vec<Summary>,
     /// Empty on the last page.
     next_page_token: String,
+    /// Whether the page ends because it was enough work, before it was full.
+    stopped_early: bool,
 }
 
 impl From<ListCorrelationsResponse> for Listing {
@@ -91,6 +93,7 @@ impl From<ListCorrelationsResponse> for Listing {
         Self {
             correlations: page.correlations.into_iter().map(Summary::from).collect(),
             next_page_token: page.next_page_token,
+            stopped_early: page.stopped_early,
         }
     }
 }

@@ -268,6 +268,7 @@ impl CorrelationService for Service {
         Ok(Response::new(ListCorrelationsResponse {
             correlations: vec![summary()],
             next_page_token: "next".to_owned(),
+            stopped_early: true,
         }))
     }
 

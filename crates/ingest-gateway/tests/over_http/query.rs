@@ -63,7 +63,7 @@ async fn a_list_passes_its_parameters_on_and_returns_summaries() {
         .get("/api/v1/correlations?from=2023-11-14T22:13:20Z&to=1700000001.5&service=cart&limit=5&page_token=x")
         .await;
     assert_eq!((reply.status, reply.content_type()), (200, "application/json"));
-    let expected = json!({ "correlations": [summary()], "next_page_token": "next" });
+    let expected = json!({ "correlations": [summary()], "next_page_token": "next", "stopped_early": true });
     assert_eq!(reply.json(), expected);
     let listed = engine.listed().pop().unwrap();
     assert_eq!(listed.from, Some(Timestamp { seconds: 1_700_000_000, nanos: 0 }));
