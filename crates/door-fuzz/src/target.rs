@@ -138,8 +138,10 @@ impl Target {
 }
 
 fn split(input: &[u8]) {
-    let correlation_keys = vec!["order.id".to_owned(), "user.id".to_owned()];
-    for options in [SplitOptions::default(), SplitOptions { correlation_keys }] {
+    let keys = SplitOptions::new(vec!["order.id".to_owned(), "user.id".to_owned()]);
+    let patterns = [r"(?<order.id>\w+)".to_owned(), r"(?<trace_id>[0-9a-f-]{32,36})".to_owned()];
+    let texts = keys.clone().with_text_patterns(&patterns, 4_096).expect("the patterns are valid");
+    for options in [SplitOptions::default(), keys, texts] {
         let traces = split_traces(input, &options);
         let logs = split_logs(input, &options);
         if TracesData::decode(input).is_ok() {

@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use access::{AuthConfig, LimitsConfig, LimitsKeys};
 use delivery::DeliveryConfig;
+use otlp_codec::{InvalidPattern, SplitOptions};
 use serde::{Deserialize, Serialize};
 use service_lifecycle::{
     AdminConfig, LogConfig, ShutdownConfig, TlsConfig, TlsKeys, Violation, deserialize_address, mask_password,
@@ -12,6 +13,9 @@ use state_core::{Limits, Settings};
 use state_redis::Acknowledge;
 
 use crate::{close::Rules, link::LinksConfig, watch::WatchConfig};
+
+/// More of a text would hold up the request that it comes with.
+const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Configuration of an engine. Every key has a default that runs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -93,6 +97,11 @@ pub struct CorrelationConfig {
     /// Attribute names by which log records without a trace id are correlated, the first one found
     /// wins; also noted of spans and log records as metadata. Default none.
     pub keys: Vec<String>,
+    /// Regular expressions, each with one group named `trace_id` or like one of `keys`: what log records
+    /// that would belong to nothing name in the text of their body. Default none.
+    pub text_patterns: Vec<String>,
+    /// How much of the text of a body is searched by `text_patterns`. Default 4096.
+    pub text_bytes_max: usize,
     /// Most spans, and likewise most log records, in one correlation. Default 10000.
     pub spans_max: u64,
     /// Most bytes of OTLP in one correlation. Default 16 MiB.
@@ -108,9 +117,21 @@ impl Default for CorrelationConfig {
             window_seconds: 60,
             age_max_seconds: age_max.as_secs(),
             keys: Vec::new(),
+            text_patterns: Vec::new(),
+            text_bytes_max: 4_096,
             spans_max,
             bytes_max,
         }
+    }
+}
+
+impl CorrelationConfig {
+    /// How requests are split.
+    ///
+    /// # Errors
+    /// A pattern that cannot be used.
+    pub(crate) fn split_options(&self) -> Result<SplitOptions, InvalidPattern> {
+        SplitOptions::new(self.keys.clone()).with_text_patterns(&self.text_patterns, self.text_bytes_max)
     }
 }
 
@@ -336,6 +357,11 @@ impl service_lifecycle::Config for Config {
         require(self.memory.bytes_max > 0, "memory.bytes_max", "expected at least 1");
         let named = correlation.keys.iter().all(|key| !key.is_empty());
         require(named, "correlation.keys", "expected attribute names, none of them empty");
+        let is_searched = (1..=TEXT_BYTES_MAX).contains(&correlation.text_bytes_max);
+        require(is_searched, "correlation.text_bytes_max", "expected 1 to 65536");
+        if let Err(invalid) = correlation.split_options() {
+            violations.push(Violation::new("correlation.text_patterns", invalid.to_string()));
+        }
         if self.use_redis_state && grpc.timeout_ms <= redis.timeout_ms {
             let allowed =
                 "expected requests to have more time than the store, so that its answer can be passed on";
@@ -429,6 +455,19 @@ mod tests {
         let mut config = Config::default();
         config.links.weights = vec!["order.id".into()];
         assert_eq!(config.violations()[0].keys, ["links.weights"]);
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_used_is_named_by_its_key_with_the_reason() {
+        let mut config = Config::default();
+        config.correlation.text_patterns = vec!["order (?<order.id>[0-9]+)".into()];
+        let violation = config.violations().remove(0);
+        assert_eq!(violation.keys, ["correlation.text_patterns"]);
+        assert!(violation.allowed.contains("order.id"), "{}", violation.allowed);
+        config.correlation.keys = vec!["order.id".into()];
+        assert_eq!(config.violations(), []);
+        config.correlation.text_bytes_max = TEXT_BYTES_MAX + 1;
+        assert_eq!(config.violations()[0].keys, ["correlation.text_bytes_max"]);
     }
 
     #[test]

@@ -37,6 +37,13 @@ pub const METRICS: &[Metric] = &[
         help: "Log records with neither a trace id nor a correlation key; each request's are kept on their own.",
     },
     Metric {
+        name: "engine_items_named_in_text_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Log records whose trace id or correlation key was found in the text of their body alone, by \
+               correlation.text_patterns.",
+    },
+    Metric {
         name: "engine_refused_requests_total",
         kind: Kind::Counter,
         unit: None,
@@ -233,6 +240,10 @@ pub(crate) fn refused(signal: Signal, reason: &'static str, items: u64) {
 
 pub(crate) fn uncorrelated(items: u64) {
     counter!("engine_uncorrelated_items_total").increment(items);
+}
+
+pub(crate) fn named_in_text(items: u64) {
+    counter!("engine_items_named_in_text_total").increment(items);
 }
 
 pub(crate) fn correlations(count: u64) {

@@ -38,13 +38,8 @@ struct Rejected {
 }
 
 impl Receiver {
-    pub(crate) fn new(
-        store: Arc<dyn StateManager>,
-        correlation_keys: Vec<String>,
-        unkept: Arc<Unkept>,
-    ) -> Self {
-        let options = Arc::new(SplitOptions { correlation_keys });
-        Self { store, options, refusals: Arc::default(), unkept }
+    pub(crate) fn new(store: Arc<dyn StateManager>, options: SplitOptions, unkept: Arc<Unkept>) -> Self {
+        Self { store, options: Arc::new(options), refusals: Arc::default(), unkept }
     }
 
     /// Counts items that never reached the store.
@@ -65,6 +60,7 @@ impl Receiver {
         })?;
         drop(request);
         metrics::received(signal, split.received);
+        metrics::named_in_text(split.named_in_text);
         let result = self.keep(signal, split, &tenant).await;
         metrics::request_took(signal, start.elapsed().as_secs_f64());
         result

@@ -65,7 +65,8 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let delivery = Delivery::start(&config.delivery, Arc::clone(&store))?;
     let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls);
     let unkept = Arc::<Unkept>::default();
-    let receiver = Receiver::new(Arc::clone(&store), config.correlation.keys.clone(), Arc::clone(&unkept));
+    let receiver =
+        Receiver::new(Arc::clone(&store), config.correlation.split_options()?, Arc::clone(&unkept));
     let query = Query::new(Arc::clone(&store), config.correlation.keys.clone());
     let watchers = Watchers::new(&config.watch);
     let watch = Watch::new(watchers.clone(), shutdown.clone());

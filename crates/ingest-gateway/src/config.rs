@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use access::{AuthConfig, LimitsConfig, LimitsKeys};
 use axum::http::Uri;
+use otlp_codec::{InvalidPattern, SplitOptions};
 use serde::{Deserialize, Serialize};
 use service_lifecycle::{
     AdminConfig, Config, LogConfig, ShutdownConfig, TlsConfig, TlsKeys, Violation, deserialize_address,
@@ -103,6 +104,10 @@ pub struct EnginesConfig {
     /// The `correlation.keys` of the engines: log records without a trace id go by them where traces
     /// have engines of their own. Default none.
     pub correlation_keys: Vec<String>,
+    /// The `correlation.text_patterns` of the engines, likewise. Default none.
+    pub text_patterns: Vec<String>,
+    /// The `correlation.text_bytes_max` of the engines. Default 4096.
+    pub text_bytes_max: usize,
     /// How many engines are tried with one request. Default 3.
     pub max_attempts: usize,
     /// When an engine takes longer, another one is sent the same request too and the first answer
@@ -158,6 +163,8 @@ impl fmt::Debug for EnginesConfig {
             pools,
             routing,
             correlation_keys,
+            text_patterns,
+            text_bytes_max,
             max_attempts,
             hedge_ms,
             retry_percent,
@@ -173,6 +180,8 @@ impl fmt::Debug for EnginesConfig {
             .field("pools", pools)
             .field("routing", routing)
             .field("correlation_keys", correlation_keys)
+            .field("text_patterns", text_patterns)
+            .field("text_bytes_max", text_bytes_max)
             .field("max_attempts", max_attempts)
             .field("hedge_ms", hedge_ms)
             .field("retry_percent", retry_percent)
@@ -223,6 +232,17 @@ impl Default for OtlpGrpcConfig {
     }
 }
 
+impl EnginesConfig {
+    /// How the engines split requests.
+    ///
+    /// # Errors
+    /// A pattern that cannot be used.
+    pub(crate) fn split_options(&self) -> Result<SplitOptions, InvalidPattern> {
+        SplitOptions::new(self.correlation_keys.clone())
+            .with_text_patterns(&self.text_patterns, self.text_bytes_max)
+    }
+}
+
 impl Default for EnginesConfig {
     fn default() -> Self {
         Self {
@@ -230,6 +250,8 @@ impl Default for EnginesConfig {
             pools: String::new(),
             routing: Routing::default(),
             correlation_keys: Vec::new(),
+            text_patterns: Vec::new(),
+            text_bytes_max: 4_096,
             max_attempts: 3,
             hedge_ms: 500,
             retry_percent: 20,
@@ -283,6 +305,11 @@ impl Config for GatewayConfig {
                 "engines.correlation_keys",
                 "expected attribute names, none of them empty",
             ),
+            (
+                (1..=64 << 10).contains(&engines.text_bytes_max),
+                "engines.text_bytes_max",
+                "expected 1 to 65536, as correlation.text_bytes_max of the engines",
+            ),
             (engines.max_attempts >= 1, "engines.max_attempts", "expected at least 1"),
             (engines.hedge_ms >= 10, "engines.hedge_ms", "expected at least 10"),
             (engines.retry_percent <= 100, "engines.retry_percent", "expected at most 100"),
@@ -325,6 +352,9 @@ impl Config for GatewayConfig {
         if engines.tls.certificate.is_empty() != engines.tls.key.is_empty() {
             let keys = ["engines.tls.certificate", "engines.tls.key"];
             violations.push(Violation::between(&keys, "expected both, or neither"));
+        }
+        if let Err(invalid) = engines.split_options() {
+            violations.push(Violation::new("engines.text_patterns", invalid.to_string()));
         }
         let is_in_use = engines.pools.is_empty();
         if is_in_use

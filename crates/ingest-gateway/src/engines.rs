@@ -24,6 +24,7 @@ use access::Caller;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use futures::future::join_all;
+use otlp_codec::SplitOptions;
 use service_lifecycle::{Check, Files};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, transport::Channel};
@@ -47,6 +48,7 @@ const BUDGET_TIME: Duration = Duration::from_secs(10);
 /// All engines that `engines.urls` or `engines.pools` leads to. Holds no requests: there is no queue.
 pub(crate) struct Engines {
     config: EnginesConfig,
+    split_options: Arc<SplitOptions>,
     pools: Pools,
     /// Of all requests together, so that engines in trouble do not get a multiple of them.
     budget: TpsBudget,
@@ -78,11 +80,12 @@ impl Engines {
         let signature = Signature::new(&config.token)?;
         let encryption = Encryption::open(&config)?;
         let pools = Pools::open(&config, encryption.is_possible(), files).context("engines.pools")?;
+        let split_options = Arc::new(config.split_options().context("engines.text_patterns")?);
         metrics::begin_at_zero();
         let budget =
             TpsBudget::new(BUDGET_TIME, config.retries_per_second, f32::from(config.retry_percent) / 100.0);
         let (known, sticky) = Default::default();
-        Ok(Self { config, pools, budget, known, sticky, check, signature, encryption })
+        Ok(Self { config, split_options, pools, budget, known, sticky, check, signature, encryption })
     }
 
     /// Every known engine, by pool and address.
@@ -96,9 +99,9 @@ impl Engines {
         self.known.load().iter().flat_map(|pool| &pool.engines).map(seen).collect()
     }
 
-    /// Attribute names by which log records without a trace id belong to a correlation.
-    pub(crate) fn correlation_keys(&self) -> &[String] {
-        &self.config.correlation_keys
+    /// How the engines split requests.
+    pub(crate) fn split_options(&self) -> Arc<SplitOptions> {
+        Arc::clone(&self.split_options)
     }
 
     /// The same as the engines that are ready say of themselves, in order of preference: one list where all

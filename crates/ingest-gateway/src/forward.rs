@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use access::Caller;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, join_all};
-use otlp_codec::{DecodeError, Share, SplitOptions, Subject, partition_logs, partition_traces};
+use otlp_codec::{DecodeError, Share, Subject, partition_logs, partition_traces};
 use otlp_proto::{
     opentelemetry::proto::collector::{
         logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse},
@@ -108,7 +108,7 @@ impl Forward<'_> {
     async fn partition(&self, request: Bytes, route: Arc<Route>) -> Result<Vec<Part>, Status> {
         let (signal, bytes) = (self.signal, request.len());
         let tenant = xxh3_64_with_seed(self.caller.tenant.as_str().as_bytes(), 0);
-        let options = SplitOptions { correlation_keys: self.engines.correlation_keys().to_vec() };
+        let options = self.engines.split_options();
         let cut = move || {
             let place = |subject: &Subject| route.place(key(subject, tenant, &request));
             let shares = match signal {

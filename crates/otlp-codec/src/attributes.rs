@@ -2,8 +2,10 @@
 
 use crate::{
     facts::{Origin, UNKNOWN_SERVICE},
+    log_record::LOG_BODY,
     split::Subject,
     text::{TEXT_BYTES_MAX, bounded},
+    text_patterns::{InvalidPattern, Named, TextPatterns},
     wire::{DecodeError, Reader, Slice},
 };
 
@@ -12,26 +14,78 @@ const RESOURCE: u32 = 1;
 /// Field of the attributes in `Resource`.
 const RESOURCE_ATTRIBUTES: u32 = 1;
 
-/// What a split looks for beyond trace ids.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a split looks for beyond trace ids. By default nothing.
+#[derive(Debug, Clone, Default)]
 pub struct SplitOptions {
     /// Attribute names that carry a correlation key, in order of preference.
-    ///
-    /// A log record without a trace id belongs to the first of them that it carries, else that its
-    /// resource carries. Strings, integers and booleans count. An empty value identifies nothing,
-    /// and one of more than 256 bytes is no key either: cut, it would join what does not belong
-    /// together.
-    pub correlation_keys: Vec<String>,
+    correlation_keys: Vec<String>,
+    text_patterns: TextPatterns,
 }
 
-/// A configured key that an attribute carries.
+/// A configured key that an attribute carries, or that a text names.
 pub(crate) struct FoundKey {
-    /// Index into [`SplitOptions::correlation_keys`]: less is preferred.
+    /// Which of the configured keys it is: less is preferred.
     pub(crate) preference: usize,
     pub(crate) value: String,
 }
 
 impl SplitOptions {
+    /// Looks for attributes of these names, in order of preference.
+    ///
+    /// A log record without a trace id belongs to the first of them that it carries, else that its
+    /// resource carries. Strings, integers and booleans count. An empty value identifies nothing,
+    /// and one of more than 256 bytes is no key either: cut, it would join what does not belong
+    /// together.
+    pub fn new(correlation_keys: Vec<String>) -> Self {
+        Self { correlation_keys, text_patterns: TextPatterns::default() }
+    }
+
+    /// Looks into the bodies of log records too that would belong to nothing otherwise: what they name
+    /// in the first `bytes_max` bytes of a text.
+    ///
+    /// A pattern is a regular expression of the crate `regex` with one named group, whose name is
+    /// `trace_id` or that of a correlation key. Trace ids, 32 hexadecimal digits with or without
+    /// hyphens, go before keys, otherwise earlier patterns before later ones. A match at the end of
+    /// what is looked at of a longer text counts for nothing: it may be half of an id.
+    ///
+    /// # Errors
+    /// The first pattern that cannot be used: because it is none, has another group, or would take
+    /// more than 1 MiB; or is one of more than 16.
+    pub fn with_text_patterns(self, patterns: &[String], bytes_max: usize) -> Result<Self, InvalidPattern> {
+        let text_patterns = TextPatterns::compile(patterns, &self.correlation_keys, bytes_max)?;
+        Ok(Self { text_patterns, ..self })
+    }
+
+    /// Names the subject that a log record has in the text of its body alone, and adds a key to `found`.
+    ///
+    /// Does not walk the record when there are no patterns.
+    pub(crate) fn subject_in_text(
+        &self,
+        record: Slice<'_>,
+        found: &mut Vec<FoundKey>,
+    ) -> Result<Subject, DecodeError> {
+        if self.text_patterns.is_empty() {
+            return Ok(Subject::None);
+        }
+        let mut body = Scalar::Other;
+        let mut reader = Reader::new("LogRecord", record);
+        while let Some(field) = reader.field()? {
+            if field.number == LOG_BODY {
+                read_value(field.bytes()?, &mut body)?;
+            }
+        }
+        let Scalar::Text(text) = body else { return Ok(Subject::None) };
+        Ok(match self.text_patterns.find(text) {
+            None => Subject::None,
+            Some(Named::Trace(id)) => Subject::Trace(id),
+            Some(Named::Key(key)) => {
+                let (name, value) = self.named(&key);
+                found.push(key);
+                Subject::Key { name, value }
+            }
+        })
+    }
+
     /// Adds the configured keys among the attributes in field `number` of a message to `found`.
     ///
     /// Of a key that occurs twice the first one counts, which also bounds what can be found.

@@ -29,6 +29,7 @@ mod span;
 mod split;
 mod structure;
 mod text;
+mod text_patterns;
 mod wire;
 
 pub use attributes::SplitOptions;
@@ -39,4 +40,5 @@ pub use partition::{Share, partition_logs, partition_traces};
 pub use select::{select_logs, select_traces};
 pub use split::{PARTS_BYTES_MAX, Part, RejectReason, Rejected, Split, Subject, split_logs, split_traces};
 pub use structure::Structure;
+pub use text_patterns::InvalidPattern;
 pub use wire::DecodeError;

@@ -5,6 +5,8 @@ use crate::{
     wire::{DecodeError, Reader, Slice},
 };
 
+/// Field of the body in `LogRecord`.
+pub(crate) const LOG_BODY: u32 = 5;
 /// Field of the attributes in `LogRecord`.
 pub(crate) const LOG_ATTRIBUTES: u32 = 6;
 /// `SEVERITY_NUMBER_ERROR`; FATAL lies above it.

@@ -44,7 +44,7 @@ pub fn partition_traces<'a>(
 }
 
 /// Cuts an encoded `ExportLogsServiceRequest` likewise; a log record without a trace id belongs to
-/// its first correlation key, as when it is split.
+/// its first correlation key, or to what its text names, as when it is split.
 ///
 /// # Errors
 /// Like [`partition_traces`].
@@ -59,7 +59,10 @@ pub fn partition_logs<'a>(
         }
         let mut keys = Vec::new();
         options.find_keys("LogRecord", slice, LOG_ATTRIBUTES, &mut keys)?;
-        Ok(subject_of_keys(options, &keys, resource_keys))
+        match subject_of_keys(options, &keys, resource_keys) {
+            Subject::None => options.subject_in_text(slice, &mut keys),
+            of_key => Ok(of_key),
+        }
     })
 }
 

@@ -32,6 +32,8 @@ pub struct Split {
     pub received: u64,
     /// Spans that can never be kept.
     pub rejected: Rejected,
+    /// Log records whose subject is named in the text of their body, and nowhere else.
+    pub named_in_text: u64,
 }
 
 /// What the telemetry of a part has in common.
@@ -41,9 +43,9 @@ pub enum Subject {
     Trace([u8; 16]),
     /// A correlation key, for log records without a trace id.
     Key {
-        /// One of [`SplitOptions::correlation_keys`].
+        /// One of the keys of [`SplitOptions::new`].
         name: String,
-        /// The attribute's value, at most 256 bytes and not empty.
+        /// Its value, at most 256 bytes and not empty.
         value: String,
     },
     /// Log records with neither a trace id nor a correlation key.
@@ -109,10 +111,11 @@ pub fn split_traces(request: &[u8], options: &SplitOptions) -> Result<Split, Dec
             }
         }
     }
-    Ok(Split { parts: parts.finish(), received, rejected })
+    Ok(Split { parts: parts.finish(), received, rejected, named_in_text: 0 })
 }
 
-/// Splits an encoded `ExportLogsServiceRequest` by trace, else by correlation key.
+/// Splits an encoded `ExportLogsServiceRequest` by trace, else by correlation key, else by what the
+/// text of a body names.
 ///
 /// No log record is rejected: one without any subject is kept under [`Subject::None`].
 ///
@@ -121,7 +124,7 @@ pub fn split_traces(request: &[u8], options: &SplitOptions) -> Result<Split, Dec
 /// Like [`split_traces`].
 pub fn split_logs(request: &[u8], options: &SplitOptions) -> Result<Split, DecodeError> {
     let mut parts = Parts::new(&LOGS, options);
-    let mut received = 0;
+    let (mut received, mut named_in_text) = (0, 0);
     let mut equal_before = SeededMap::<u128, u32>::default();
     for resource in LOGS.resources(request) {
         let scopes = parts.enter_resource(resource?)?;
@@ -137,7 +140,14 @@ pub fn split_logs(request: &[u8], options: &SplitOptions) -> Result<Split, Decod
                 options.find_keys("LogRecord", slice, LOG_ATTRIBUTES, &mut keys)?;
                 let subject = match record.trace_id() {
                     Some(trace_id) => Subject::Trace(trace_id),
-                    None => parts.key_subject(&keys),
+                    None => match parts.key_subject(&keys) {
+                        Subject::None => {
+                            let subject = options.subject_in_text(slice, &mut keys)?;
+                            named_in_text += u64::from(subject != Subject::None);
+                            subject
+                        }
+                        of_key => of_key,
+                    },
                 };
                 let hash = hasher.hash(slice.bytes);
                 let ordinal = equal_before.entry(hash).or_default();
@@ -152,7 +162,7 @@ pub fn split_logs(request: &[u8], options: &SplitOptions) -> Result<Split, Decod
             }
         }
     }
-    Ok(Split { parts: parts.finish(), received, rejected: Rejected::default() })
+    Ok(Split { parts: parts.finish(), received, rejected: Rejected::default(), named_in_text })
 }
 
 #[cfg(test)]

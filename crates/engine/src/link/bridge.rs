@@ -46,7 +46,7 @@ impl Bridge<'_> {
     /// The fragment of the child that holds it. The same bridge is always the same fragment.
     pub(crate) fn append(&self, tenant: &Tenant) -> Append {
         let request = self.encode();
-        let options = SplitOptions { correlation_keys: vec![LINKED_TRACE_ID.to_owned()] };
+        let options = SplitOptions::new(vec![LINKED_TRACE_ID.to_owned()]);
         let split = split_traces(&request, &options).expect("what was encoded here is well-formed");
         let part = split.parts.into_iter().next().expect("the ids of a bridge are valid");
         regroup::append(Signal::Traces, part, tenant)

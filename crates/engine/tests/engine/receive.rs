@@ -15,8 +15,8 @@ use tonic::{Code, codec::CompressionEncoding};
 use tonic_types::StatusExt as _;
 
 use crate::client::{
-    channel, correlations, engine, export, get, log, log_request, logs, request, request_of, span,
-    span_count, traces,
+    channel, correlations, engine, export, get, hex, log, log_request, logs, request, request_of, span,
+    span_count, trace_id, traces,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,6 +104,30 @@ async fn logs_without_a_trace_join_by_the_first_key_or_stay_on_their_own() {
     let mut ids: Vec<_> = listed.correlations.into_iter().map(|summary| summary.correlation_id).collect();
     ids.sort();
     assert!(ids[0].starts_with("fragment=") && ids[1] == "order.id=7" && ids.len() == 2, "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_that_name_a_trace_or_a_key_in_their_text_join_it() {
+    let settings = [
+        ("correlation.keys", r#"["order.id"]"#),
+        ("correlation.text_patterns", "['trace=(?<trace_id>[0-9a-f]+)', 'order (?<order.id>[0-9]+)']"),
+    ];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let engine = EngineProcess::start(EngineOptions { settings, ..Default::default() }).await.unwrap();
+    export(&engine, vec![span(1, 1)]).await;
+    let of_trace = log(None, &format!("trace={} order 7 is paid", hex(&trace_id(1))));
+    let records = vec![of_trace.clone(), log(None, "order 7 is packed"), log(None, "nothing")];
+    logs(&engine).export(log_request(records)).await.unwrap();
+    let response = get(&engine, 1).await.unwrap();
+    let logs = LogsData::decode(&response.logs_data[..]).unwrap();
+    assert_eq!(logs.resource_logs[0].scope_logs[0].log_records, [of_trace], "as it was sent");
+    let request = GetCorrelationRequest { correlation_id: "order.id=7".into(), view: View::Full.into() };
+    let response = correlations(&engine).get_correlation(request).await.unwrap().into_inner();
+    assert_eq!(response.summary.unwrap().logs, 1);
+    let (_, metrics) = engine.admin_get("/metrics").await.unwrap();
+    for line in ["engine_items_named_in_text_total 2", "engine_uncorrelated_items_total 1"] {
+        assert!(metrics.lines().any(|known| known == line), "{line} is not in {metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -177,6 +177,30 @@ async fn logs_without_a_trace_go_by_their_key() {
     assert!(engines.iter().all(|engine| !engine.received().is_empty()), "orders are spread");
 }
 
+#[tokio::test]
+async fn logs_that_name_their_key_in_a_text_go_with_those_that_carry_it() {
+    let engines = apart().await;
+    let settings =
+        ["engines.correlation_keys=['order.id']", "engines.text_patterns=['order (?<order.id>[0-9]+)']"];
+    let gateway = Gateway::start(&[&engines[0], &engines[1]], &settings).await;
+    for order in 0..20 {
+        let before = engines.each_ref().map(|engine| engine.received().len());
+        let attributes =
+            serde_json::json!([{ "key": "order.id", "value": { "stringValue": order.to_string() } }]);
+        for record in [
+            serde_json::json!({ "attributes": attributes }),
+            serde_json::json!({ "body": { "stringValue": format!("order {order} is paid") } }),
+        ] {
+            let log = serde_json::json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] });
+            assert_eq!(Reply::of(gateway.post("/v1/logs", JSON, log.to_string())).await.status, 200);
+        }
+        let after = engines.each_ref().map(|engine| engine.received().len());
+        let sent = [after[0] - before[0], after[1] - before[1]];
+        assert!(sent == [2, 0] || sent == [0, 2], "order {order}: {sent:?}");
+    }
+    assert!(engines.iter().all(|engine| !engine.received().is_empty()), "orders are spread");
+}
+
 /// A file of two pools.
 fn pools(file: &Path, [stable, canary]: [&FakeEngine; 2], weights: [u32; 2]) {
     let pool = |name, weight, engine: &FakeEngine| {

@@ -55,7 +55,7 @@ fn logs(attributes: Vec<KeyValue>, log_records: Vec<LogRecord>) -> Vec<u8> {
 }
 
 fn with_keys(names: &[&str]) -> SplitOptions {
-    SplitOptions { correlation_keys: names.iter().map(|name| name.to_string()).collect() }
+    SplitOptions::new(names.iter().map(|name| name.to_string()).collect())
 }
 
 fn bytes_field(number: u32, content: &[u8]) -> Vec<u8> {
@@ -317,6 +317,39 @@ fn a_log_belongs_to_its_trace_else_to_its_first_key_else_to_nothing() {
 }
 
 #[test]
+fn a_log_that_would_belong_to_nothing_belongs_to_what_its_text_names() {
+    let patterns = [r"trace=(?<trace_id>[0-9a-f]{32})\b", r"order (?<order>\d+)"].map(str::to_owned);
+    let options = with_keys(&["order", "user"]).with_text_patterns(&patterns, 64).unwrap();
+    let key = |name: &str, value: &str| Subject::Key { name: name.into(), value: value.into() };
+    let split = |body: &str, trace_id: Vec<u8>, own: Vec<KeyValue>, of_resource: Vec<KeyValue>| {
+        let body = Some(AnyValue { value: Some(Value::StringValue(body.into())) });
+        let record = LogRecord { body, trace_id, attributes: own, ..LogRecord::default() };
+        let request = logs(of_resource, vec![record]);
+        let mut split = split_logs(&request, &options).unwrap();
+        let part = split.parts.remove(0);
+        assert_eq!(part.payload, request, "its bytes stay as they are");
+        (part.subject, split.named_in_text, part.facts.keys)
+    };
+    let text_id = format!("trace={}", "07".repeat(16));
+    let both = format!("order 9 {text_id}");
+    let user = || vec![text("user", "u")];
+    let (subject, named, keys) = split(&both, vec![], vec![], vec![]);
+    assert_eq!((subject, named, keys.len()), (Subject::Trace([7; 16]), 1, 0));
+    let (subject, named, keys) = split("order 9 is paid", vec![], vec![], vec![]);
+    assert_eq!((subject, named), (key("order", "9"), 1));
+    assert_eq!(keys, [("order".to_owned(), "9".to_owned())].into(), "it is found by the key");
+    for (trace_id, own, of_resource, expected) in [
+        (vec![3; 16], vec![], vec![], Subject::Trace([3; 16])),
+        (vec![], user(), vec![], key("user", "u")),
+        (vec![], vec![], user(), key("user", "u")),
+    ] {
+        let (subject, named, _) = split(&both, trace_id, own, of_resource);
+        assert_eq!((subject, named), (expected, 0), "the text is not asked");
+    }
+    assert_eq!(split("nothing", vec![], vec![], vec![]).0, Subject::None);
+}
+
+#[test]
 fn an_invalid_span_id_leaves_a_log_in_its_trace() {
     let record = LogRecord { trace_id: vec![3; 16], span_id: vec![1; 5], ..LogRecord::default() };
     let split = split_logs(&logs(vec![], vec![record]), &SplitOptions::default()).unwrap();
@@ -444,10 +477,14 @@ fn a_resource_that_would_multiply_the_request_too_far_is_refused() {
 }
 
 #[test]
-fn attributes_are_walked_only_for_configured_keys() {
+fn attributes_and_bodies_are_walked_only_for_what_is_configured() {
     let bad_attributes = bytes_field(9, &[0xff]);
     let bad_span = [span(1, 1).encode_to_vec(), bad_attributes].concat();
     let request = bytes_field(1, &bytes_field(2, &bytes_field(2, &bad_span)));
     assert_eq!(split_traces(&request, &SplitOptions::default()).unwrap().received, 1);
     assert!(split_traces(&request, &with_keys(&["order"])).is_err());
+    let request = bytes_field(1, &bytes_field(2, &bytes_field(2, &bytes_field(5, &[0xff]))));
+    assert_eq!(split_logs(&request, &with_keys(&["order"])).unwrap().received, 1);
+    let of_text = SplitOptions::default().with_text_patterns(&["(?<trace_id>a)".to_owned()], 9).unwrap();
+    assert!(split_logs(&request, &of_text).is_err());
 }

@@ -6,7 +6,7 @@ mod messages;
 use std::collections::BTreeMap;
 
 use otlp_codec::{
-    Part, SplitOptions, Subject,
+    Part, Split, SplitOptions, Subject,
     forest::{Forest, Parent},
     json::{Message, from_protobuf},
     merge_logs, merge_traces, partition_logs, partition_traces, select_logs, select_traces, split_logs,
@@ -33,7 +33,13 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 fn with_keys() -> SplitOptions {
-    SplitOptions { correlation_keys: vec!["order.id".into(), "user.id".into()] }
+    SplitOptions::new(vec!["order.id".into(), "user.id".into()])
+}
+
+/// With patterns that some of the few texts match: to the letter, or in part of a longer text.
+fn with_patterns() -> SplitOptions {
+    let patterns = [r"^(?<user.id>a)$", r"(?<order.id>[a-z]+)\.", r"trace (?<trace_id>[0-9a-f]{32})"];
+    with_keys().with_text_patterns(&patterns.map(String::from), 64).expect("the patterns are valid")
 }
 
 /// Each span under its resource and scope, as one entry: what a message says, however it is grouped.
@@ -142,7 +148,14 @@ proptest! {
     #[test]
     fn splitting_and_merging_logs_loses_and_invents_nothing(data in messages::logs()) {
         let request = data.encode_to_vec();
-        let split = split_logs(&request, &with_keys()).unwrap();
+        let split = split_logs(&request, &with_patterns()).unwrap();
+        prop_assert_eq!(&split, &split_logs(&request, &with_patterns()).unwrap());
+        let of_keys = split_logs(&request, &with_keys()).unwrap();
+        let uncorrelated = |split: &Split| {
+            let parts = split.parts.iter().filter(|part| part.subject == Subject::None);
+            parts.map(|part| part.identities.len() as u64).sum::<u64>()
+        };
+        prop_assert_eq!(uncorrelated(&of_keys), uncorrelated(&split) + split.named_in_text);
         let all = sorted(&flat_logs(&data));
         prop_assert_eq!(split.received, all.len() as u64);
 
@@ -179,7 +192,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_codec_panic(bytes in any_wire_bytes()) {
-        for options in [SplitOptions::default(), with_keys()] {
+        for options in [SplitOptions::default(), with_keys(), with_patterns()] {
             if let Ok(split) = split_traces(&bytes, &options) {
                 prop_assert!(split.rejected.error_message().len() < 1024);
             }
@@ -222,10 +235,10 @@ proptest! {
             prop_assert_eq!(sorted(parts), sorted(whole.parts));
             prop_assert_eq!((received, rejected), (whole.received, whole.rejected.total()));
         }
-        if let Ok(whole) = split_logs(&bytes, &with_keys()) {
+        if let Ok(whole) = split_logs(&bytes, &with_patterns()) {
             let (mut parts, mut received) = (Vec::new(), 0);
-            for share in partition_logs(&bytes, &with_keys(), place).unwrap() {
-                let split = split_logs(&share.request, &with_keys()).unwrap();
+            for share in partition_logs(&bytes, &with_patterns(), place).unwrap() {
+                let split = split_logs(&share.request, &with_patterns()).unwrap();
                 prop_assert_eq!(share.items, split.received);
                 prop_assert!(split.parts.iter().all(|part| place(&part.subject) == share.place));
                 parts.extend(split.parts);
@@ -289,9 +302,9 @@ proptest! {
                 prop_assert_eq!(split_traces(&part.payload, &with_keys()).unwrap().parts, [part]);
             }
         }
-        if let Ok(split) = split_logs(&bytes, &with_keys()) {
+        if let Ok(split) = split_logs(&bytes, &with_patterns()) {
             for part in split.parts {
-                prop_assert_eq!(split_logs(&part.payload, &with_keys()).unwrap().parts, [part]);
+                prop_assert_eq!(split_logs(&part.payload, &with_patterns()).unwrap().parts, [part]);
             }
         }
     }

@@ -17,6 +17,7 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => select(vec!["", "a", "service.name", "deployment.environment", "order.id", "user.id"])
             .prop_map(String::from),
+        1 => Just(format!("trace {}", "03".repeat(16))),
         1 => any::<String>(),
     ]
 }

@@ -42,7 +42,8 @@ impl Subject {
     /// # Errors
     /// 400: says why not.
     pub(super) fn check(&self, export: &[u8], correlation_keys: Vec<String>) -> Result<(), Problem> {
-        let options = SplitOptions { correlation_keys };
+        let known = correlation_keys.join(", ");
+        let options = SplitOptions::new(correlation_keys);
         let split = split_logs(export, &options).map_err(|error| Problem::internal(error.to_string()))?;
         let landed = split.parts.into_iter().next().and_then(|part| match part.subject {
             otlp_codec::Subject::Trace(bytes) => TraceId::new(bytes).map(Self::Trace),
@@ -56,7 +57,6 @@ impl Subject {
                 Err(bad_field("attributes", &reason))
             }
             None => {
-                let known = options.correlation_keys.join(", ");
                 let reason = format!(
                     "expected a trace id, or a value of up to 256 bytes of one of the engines' correlation.keys: [{known}]"
                 );
