@@ -10,6 +10,7 @@ mod score;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    mem,
     sync::Arc,
     time::Duration,
 };
@@ -31,6 +32,8 @@ use score::{Child, Choice, Key, Missed, Rules};
 
 /// Most keys by which a trace is linked, those of the largest weights.
 const KEYS_MAX: usize = 8;
+/// How many traces are linked together: candidates of all of them are in memory at once.
+const TOGETHER_MAX: usize = 64;
 /// How many traces that lead to others are read at once.
 const READ_MAX: usize = 8;
 /// How long looking for links may take. With the calls around it, a claim is still good afterwards.
@@ -71,11 +74,15 @@ impl Linker {
             let child = self.child(claim)?;
             Some(Closing { claim, child })
         });
-        let closing: Vec<_> = closing.collect();
-        if closing.is_empty() {
-            return;
-        }
+        let mut closing: Vec<_> = closing.collect();
         let deadline = Instant::now() + TIME_MAX;
+        while !closing.is_empty() {
+            let rest = closing.split_off(closing.len().min(TOGETHER_MAX));
+            self.link_some(mem::replace(&mut closing, rest), deadline).await;
+        }
+    }
+
+    async fn link_some(&self, closing: Vec<Closing<'_>>, deadline: Instant) {
         let keys = closing.iter().flat_map(Closing::carried).collect();
         let carriers = self.candidates.find(keys, deadline).await;
         let found = closing.into_iter().filter_map(|closing| self.choose(closing, &carriers)).collect();
@@ -87,13 +94,11 @@ impl Linker {
     fn child(&self, claim: &Claim) -> Option<Child> {
         let entry = &claim.entry;
         let id = &claim.ticket.key.id;
-        if !claim.has_news() || id.trace_id().is_none() || entry.spans.is_empty() {
+        let is_linkable = claim.has_news() && id.trace_id().is_some() && !entry.spans.is_empty();
+        if !is_linkable || entry.spans.iter().any(bridge::is_bridge) {
             return None;
         }
         let mut keys: Vec<Key> = carried_keys(entry).into_iter().cloned().collect();
-        if keys.iter().any(|(name, _)| name == LINKED_TRACE_ID) {
-            return None;
-        }
         keys.retain(|(name, _)| self.rules.weight(name) > 0.0);
         // Stable: of equal weights the first ones by name.
         keys.sort_by(|(one, _), (other, _)| self.rules.weight(other).total_cmp(&self.rules.weight(one)));
@@ -108,10 +113,9 @@ impl Linker {
     /// Chooses the trace that led to a closing one.
     fn choose<'a>(&self, closing: Closing<'a>, carriers: &HashMap<Carried, Carriers>) -> Option<Found<'a>> {
         let mut found = Vec::new();
-        for carried in closing.carried() {
+        for (key, carried) in closing.child.keys.iter().zip(closing.carried()) {
             match carriers.get(&carried) {
                 Some(Carriers::These(summaries)) => {
-                    let key = closing.child.keys.iter().find(|key| **key == carried.1)?;
                     found.extend(summaries.iter().map(|summary| (key, summary)));
                 }
                 Some(Carriers::TooMany) => metrics::link_keys_left_out("common", 1),
