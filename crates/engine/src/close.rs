@@ -53,7 +53,7 @@ impl Closer {
     }
 
     /// Closes until it is stopped; what it has begun by then is finished and handed over.
-    pub(crate) async fn run(mut self, stopped: CancellationToken) {
+    pub(crate) async fn run(mut self, stopped: CancellationToken) -> Self {
         loop {
             match self.look().await {
                 // There may be more.
@@ -68,9 +68,23 @@ impl Closer {
             // Engines that started together do not look together for ever.
             let pause = TICK.mul_f64(rand::rng().random_range(0.8..1.2));
             tokio::select! {
-                () = stopped.cancelled() => return,
+                () = stopped.cancelled() => return self,
                 () = sleep(pause) => {}
             }
+        }
+    }
+
+    /// Closes everything, due or not: for a state that is about to end.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) async fn close_all(&self) -> state_core::Result<()> {
+        loop {
+            let claims = self.store.claim_active(CLAIMED_MAX, LEASE).await?;
+            if claims.is_empty() {
+                return Ok(());
+            }
+            self.settle(claims, |claim, structure| Verdict::Close(verdict::last(claim, structure))).await?;
         }
     }
 
@@ -78,13 +92,23 @@ impl Closer {
     async fn look(&self) -> state_core::Result<usize> {
         let claims = self.store.claim_due(CLAIMED_MAX, LEASE).await?;
         let claimed = claims.len();
-        if claimed == 0 {
-            return Ok(0);
+        if claimed > 0 {
+            let unrest = self.calm_from.saturating_duration_since(Instant::now());
+            let judge = |claim: &Claim, structure: &_| verdict::judge(claim, structure, &self.rules, unrest);
+            self.settle(claims, judge).await?;
         }
-        let unrest = self.calm_from.saturating_duration_since(Instant::now());
+        Ok(claimed)
+    }
+
+    /// Closes or gives back, as each is judged.
+    async fn settle(
+        &self,
+        claims: Vec<Claim>,
+        judge: impl Fn(&Claim, &Structure) -> Verdict,
+    ) -> state_core::Result<()> {
         let (mut closing, mut releases) = (Vec::new(), Vec::new());
         for claim in claims {
-            match verdict::judge(&claim, &structure(&claim), &self.rules, unrest) {
+            match judge(&claim, &structure(&claim)) {
                 Verdict::Close(close) => closing.push((claim, close)),
                 Verdict::Wait(look_after) => releases.push(Release { ticket: claim.ticket, look_after }),
             }
@@ -108,7 +132,7 @@ impl Closer {
                 Finished::Changed | Finished::Lost => {}
             }
         }
-        released.map(|()| claimed)
+        released
     }
 }
 

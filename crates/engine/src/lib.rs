@@ -5,6 +5,7 @@
 mod close;
 mod config;
 mod door;
+mod end;
 mod link;
 mod maintain;
 mod measured;

@@ -73,7 +73,7 @@ pub(crate) async fn keep_ledger(store: Arc<dyn StateManager>, unkept: Arc<Unkept
     loop {
         ticks.tick().await;
         let kept = async {
-            unkept.enter(&*store).await?;
+            unkept.enter(async |refused| store.note_refused(refused).await).await?;
             metrics::ledger(&store.get_ledger().await?);
             Ok::<_, state_core::Error>(())
         };

@@ -30,6 +30,7 @@ use tracing::{info, warn};
 use crate::{
     close::Closer,
     config::{Config, GrpcConfig},
+    end,
     link::Linker,
     maintain,
     measured::Measured,
@@ -101,18 +102,17 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     }
 
     stopped.cancel();
-    closing.join_all().await;
-    if let Some(delivery) = delivery {
-        delivery.drain(deadline.await).await;
-    }
-    if let Err(error) = unkept.enter(&*store).await {
-        warn!(error = &error as &dyn std::error::Error, "the latest refusals are missing in the ledger");
-    }
-    if store.backend() == Backend::Memory {
-        let correlations = store.get_correlation_count().await.unwrap_or_default();
-        if correlations > 0 {
-            warn!(correlations, "state in memory ends with this process");
+    let deadline = deadline.await;
+    for closer in closing.join_all().await {
+        if store.backend() == Backend::Memory {
+            end::close_and_deliver(&*store, &closer, delivery.is_some(), deadline).await;
         }
+    }
+    if let Some(delivery) = delivery {
+        delivery.drain(deadline).await;
+    }
+    if let Err(error) = unkept.enter(async |refused| store.note_refused(refused).await).await {
+        warn!(error = &error as &dyn std::error::Error, "the latest refusals are missing in the ledger");
     }
     store.close().await.context("failed to close the state")
 }

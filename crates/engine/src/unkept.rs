@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use state_core::{Refused, Result, Signal, StateManager};
+use state_core::{Refused, Result, Signal};
 
 /// Counts by signal and reason. What is counted between two visits to the store ends with the process;
 /// the clients have been told.
@@ -25,12 +25,12 @@ impl Unkept {
         }
     }
 
-    /// Enters what has been counted into the ledger; what the store does not take is kept for the next
-    /// time.
+    /// Enters what has been counted into the ledger, by the call that is given; what the store does not take
+    /// is kept for the next time.
     ///
     /// # Errors
     /// What the store says.
-    pub(crate) async fn enter(&self, store: &dyn StateManager) -> Result<()> {
+    pub(crate) async fn enter(&self, note: impl AsyncFnOnce(Vec<Refused>) -> Result<()>) -> Result<()> {
         let counts = mem::take(&mut *self.counts());
         if counts.is_empty() {
             return Ok(());
@@ -40,7 +40,7 @@ impl Unkept {
             reason: (*reason).to_owned(),
             items: *items,
         });
-        let entered = store.note_refused(refused.collect()).await;
+        let entered = note(refused.collect()).await;
         if entered.is_err() {
             counts.iter().for_each(|((signal, reason), items)| self.add(*signal, reason, *items));
         }
@@ -54,25 +54,26 @@ impl Unkept {
 
 #[cfg(test)]
 mod tests {
-    use state_core::Settings;
-    use state_memory::InMemoryStateManager;
+    use state_core::Error;
 
     use super::*;
 
     #[tokio::test]
     async fn what_the_store_did_not_take_is_entered_later() {
-        let store = InMemoryStateManager::new(&Default::default(), Settings::default());
-        let (closed, unkept) = (store.client(), Unkept::default());
-        closed.close().await.unwrap();
+        let unkept = Unkept::default();
         unkept.add(Signal::Traces, "invalid", 3);
         unkept.add(Signal::Traces, "unavailable", 0);
-        unkept.enter(&closed).await.unwrap_err();
+        let refuse = async |_| Err(Error::Closed { attempted: "note".into() });
+        unkept.enter(refuse).await.unwrap_err();
         unkept.add(Signal::Traces, "invalid", 2);
+        let mut noted = Vec::new();
         for _ in 0..2 {
-            unkept.enter(&store).await.unwrap();
-            let ledger = store.get_ledger().await.unwrap();
-            assert!(ledger.is_balanced());
-            assert_eq!(ledger.spans.refused.into_iter().collect::<Vec<_>>(), [("invalid".to_owned(), 5)]);
+            let note = async |refused| {
+                noted.extend::<Vec<Refused>>(refused);
+                Ok(())
+            };
+            unkept.enter(note).await.unwrap();
         }
+        assert_eq!(noted, [Refused { signal: Signal::Traces, reason: "invalid".into(), items: 5 }]);
     }
 }

@@ -111,6 +111,23 @@ async fn an_engine_that_is_terminated_delivers_what_it_has_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_due_yet_in_memory_is_delivered_before_its_engine_ends() {
+    let endpoint = Endpoint::start().await;
+    let endpoints = Endpoints::new().with("a", &endpoint, "");
+    // The roots are missing, and nothing becomes idle.
+    let patient = [("correlation.window_seconds", "600"), ("correlation.age_max_seconds", "600")];
+    let engine = endpoints.engine_with(State::Memory, &patient).await;
+    for trace in 1..=50 {
+        send_spans(&engine, trace, [2, 3]).await;
+    }
+    let status = engine.process().terminate(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    let expected = once(1..=50, 3).into_iter().filter(|((_, span), _)| *span != 1);
+    assert_eq!(endpoint.spans(), expected.collect());
+    assert_eq!(engine.process().log_lines("everything in it is delivered").unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_terminated_engine_leaves_what_hangs_to_others_and_ends_in_time() {
     let (redis, endpoint) = (redis().await, Endpoint::start().await);
     // Others would have to wait for three minutes.

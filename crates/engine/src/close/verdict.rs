@@ -34,6 +34,8 @@ pub(crate) enum Cause {
     MaxAge,
     /// It has reached a limit.
     Full,
+    /// The state ends, and it with it.
+    Shutdown,
 }
 
 impl Cause {
@@ -44,6 +46,7 @@ impl Cause {
             Self::Idle => "idle",
             Self::MaxAge => "max_age",
             Self::Full => "full",
+            Self::Shutdown => "shutdown",
         }
     }
 }
@@ -106,6 +109,18 @@ pub(crate) fn judge(claim: &Claim, structure: &Structure, rules: &Rules, unrest:
         return Verdict::Wait(left.max(LOOK_AFTER_MIN));
     }
     close(if until_idle.is_zero() { Cause::Idle } else { Cause::MaxAge })
+}
+
+/// Says why a correlation is closed that cannot wait any longer, because the state ends.
+pub(crate) fn last(claim: &Claim, structure: &Structure) -> Close {
+    let cause = if claim.is_full {
+        Cause::Full
+    } else if structure.is_whole() {
+        Cause::Complete
+    } else {
+        Cause::Shutdown
+    };
+    Close::new(cause, structure)
 }
 
 #[cfg(test)]
@@ -184,6 +199,13 @@ mod tests {
         assert_eq!(cause(&claim(60, 0), &with_gap(), 7), Err(7));
         assert_eq!(cause(&claim(5, 300), &with_gap(), 7), Err(7));
         assert_eq!(cause(&claim(2, 0), &whole(), 7), Ok(Cause::Complete), "what is whole is whole");
+    }
+
+    #[test]
+    fn what_ends_with_the_state_is_still_whole_or_full_if_it_is() {
+        assert_eq!(last(&claim(0, 0), &whole()).cause, Cause::Complete);
+        assert_eq!(last(&claim(0, 0), &with_gap()).cause, Cause::Shutdown);
+        assert_eq!(last(&Claim { is_full: true, ..claim(0, 0) }, &with_gap()).cause, Cause::Full);
     }
 
     #[test]

@@ -42,6 +42,7 @@ impl Wanted {
                 CloseCause::Idle => Some(Cause::Idle),
                 CloseCause::MaxAge => Some(Cause::MaxAge),
                 CloseCause::Full => Some(Cause::Full),
+                CloseCause::Shutdown => Some(Cause::Shutdown),
             },
             key,
             has_errors,

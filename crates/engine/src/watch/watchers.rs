@@ -112,6 +112,7 @@ fn describe(claim: &Claim, close: &Close) -> ClosedEvent {
         Cause::Idle => CloseCause::Idle,
         Cause::MaxAge => CloseCause::MaxAge,
         Cause::Full => CloseCause::Full,
+        Cause::Shutdown => CloseCause::Shutdown,
     };
     ClosedEvent {
         event_id: id.to_string(),

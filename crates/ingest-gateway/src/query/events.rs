@@ -117,6 +117,7 @@ impl From<ClosedEvent> for Closed {
             CloseCause::Idle => "idle",
             CloseCause::MaxAge => "max_age",
             CloseCause::Full => "full",
+            CloseCause::Shutdown => "shutdown",
         };
         Self {
             cause,
