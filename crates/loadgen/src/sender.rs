@@ -89,7 +89,8 @@ impl Sender {
             }
             self.retries.fetch_add(1, Ordering::Relaxed);
             // Jitter, so that what failed together does not come back together.
-            sleep(wait.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            let jitter = rand::rng().random_range(0.5..1.0);
+            sleep(wait.mul_f64(jitter)).await;
             wait = (wait * 2).min(LAST_WAIT);
         }
     }

@@ -22,8 +22,9 @@ const LEVELS: [(&str, u32); 10] = [
 ];
 
 /// Crates for tests and for sizing: nothing that ships depends on them.
-const DEVELOPMENT: [&str; 9] = [
+const DEVELOPMENT: [&str; 10] = [
     "bench-kit",
+    "correlate-proof",
     "door-bench",
     "door-fuzz",
     "loadgen",

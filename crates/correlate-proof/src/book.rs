@@ -1,0 +1,73 @@
+//! Everything that is sent: which trace is which copy of what.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use crate::{
+    disguise::{Disguise, TraceId},
+    recording::{RecordedTrace, Recording},
+};
+
+/// All copies of all recordings.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) copies: Vec<Copy>,
+    traces: HashMap<TraceId, Place>,
+}
+
+/// One recording as it is sent.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    pub(crate) recording: Arc<Recording>,
+    pub(crate) disguise: Disguise,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    copy: usize,
+    trace: usize,
+}
+
+/// A trace of a copy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent<'a> {
+    pub(crate) disguise: &'a Disguise,
+    pub(crate) trace: &'a RecordedTrace,
+}
+
+impl Book {
+    pub(crate) fn add(&mut self, recording: &Arc<Recording>, disguise: Disguise) {
+        let copy = self.copies.len();
+        for (trace, recorded) in recording.traces.iter().enumerate() {
+            self.traces.insert(disguise.trace_id(recorded.id), Place { copy, trace });
+        }
+        self.copies.push(Copy { recording: Arc::clone(recording), disguise });
+    }
+
+    pub(crate) fn get(&self, id: &TraceId) -> Option<Sent<'_>> {
+        self.traces.get(id).map(|place| self.at(*place))
+    }
+
+    pub(crate) fn traces(&self) -> impl Iterator<Item = (&TraceId, Sent<'_>)> {
+        self.traces.iter().map(|(id, place)| (id, self.at(*place)))
+    }
+
+    /// Traces by correlation key.
+    pub(crate) fn keys(&self) -> BTreeMap<(String, String), BTreeSet<TraceId>> {
+        let mut keys = BTreeMap::<_, BTreeSet<_>>::new();
+        for Copy { recording, disguise } in &self.copies {
+            for ((name, value), traces) in &recording.keys {
+                let ids = traces.iter().map(|trace| disguise.trace_id(recording.traces[*trace].id));
+                keys.entry((name.clone(), disguise.key(value))).or_default().extend(ids);
+            }
+        }
+        keys
+    }
+
+    fn at(&self, place: Place) -> Sent<'_> {
+        let Copy { recording, disguise } = &self.copies[place.copy];
+        Sent { disguise, trace: &recording.traces[place.trace] }
+    }
+}

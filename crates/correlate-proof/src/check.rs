@@ -1,0 +1,277 @@
+//! Whether what was delivered is what was sent, and every generation is there once.
+//!
+//! Closed twice and delivered twice look alike from outside, and only one of them is allowed: an event is
+//! delivered at least once. A generation that is delivered again is the same items again. So:
+//!
+//! * The same items of a trace in one request once more are a redelivery. They are counted and are no fault.
+//! * An item that comes together with others than before was told in two generations: closed twice.
+//! * The store counts the generations that a trace was closed with. If these are more than what was
+//!   delivered can be (each set of spans or of log records at most one), it was closed twice too, and
+//!   if these are fewer than different sets of one signal, something was told that is no generation.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use loadgen::{content::hex, request::Signal};
+
+use crate::{
+    book::{Book, Sent},
+    cases::{BEFORE_CLOSE, Cases, LATE_SPAN},
+    delivered::{Page, Pages, Parcel},
+    disguise::TraceId,
+};
+
+/// Differences that are told in words.
+const EXAMPLES_MAX: usize = 20;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Traces of which something was delivered.
+    pub(crate) traces: usize,
+    /// Of these, those with a root and every parent.
+    pub(crate) complete: usize,
+    /// By the measure of `expected.json`.
+    pub(crate) spans: usize,
+    /// Likewise.
+    pub(crate) logs: usize,
+    pub(crate) missing: u64,
+    pub(crate) extra: u64,
+    pub(crate) closed_twice: usize,
+    /// Traces that were closed more than once, with something new each time.
+    pub(crate) second_generation: usize,
+    /// Generations of traces, by signal, that were delivered more than once.
+    pub(crate) redelivered: usize,
+    /// Links to other traces.
+    pub(crate) linked: usize,
+    /// The first differences in words.
+    pub(crate) examples: Vec<String>,
+}
+
+impl Findings {
+    /// Compares what was delivered with what was sent. `generations` are those that the store counts.
+    pub(crate) fn of_delivery(book: &Book, pages: &Pages, generations: &HashMap<TraceId, u32>) -> Self {
+        let mut findings =
+            Self { extra: pages.strangers, examples: pages.examples.clone(), ..Self::default() };
+        let nothing = Page::default();
+        for (id, sent) in book.traces() {
+            let page = pages.traces.get(id).unwrap_or(&nothing);
+            let closed = generations.get(id).copied().unwrap_or_default() as usize;
+            findings.look(id, sent, page, closed);
+        }
+        findings.links(pages);
+        findings
+    }
+
+    fn look(&mut self, id: &TraceId, sent: Sent<'_>, page: &Page, closed: usize) {
+        let (mut items, mut is_twice) = (BTreeSet::new(), false);
+        for item in page.parcels.iter().flat_map(Parcel::sent) {
+            if !items.insert(item) {
+                is_twice = true;
+                self.tell(id, || format!("{} came in two generations", describe(sent, item)));
+            }
+        }
+        let sets = |signal| page.parcels.iter().filter(|parcel| parcel.signal == signal).count();
+        let (spans, logs) = (sets(Signal::Traces), sets(Signal::Logs));
+        if closed < spans.max(logs) || closed > spans + logs {
+            is_twice = true;
+            self.tell(id, || {
+                format!("closed {closed} times, delivered as {spans} sets of spans and {logs} of logs")
+            });
+        }
+        for item in (0..sent.trace.items.len() as u32).filter(|item| !items.contains(item)) {
+            self.missing += 1;
+            self.tell(id, || format!("{} was not delivered", describe(sent, item)));
+        }
+        self.traces += usize::from(!items.is_empty());
+        self.complete += usize::from(sent.trace.is_whole(&items));
+        self.spans += sent.trace.distinct(Signal::Traces, items.iter().copied());
+        self.logs += sent.trace.distinct(Signal::Logs, items.iter().copied());
+        self.closed_twice += usize::from(is_twice);
+        self.second_generation += usize::from(closed > 1);
+        self.redelivered += page.parcels.iter().filter(|parcel| parcel.times > 1).count();
+    }
+
+    fn links(&mut self, pages: &Pages) {
+        let links: HashSet<_> = pages
+            .traces
+            .iter()
+            .flat_map(|(id, page)| page.synthetic.iter().map(move |span| (id, span)))
+            .filter(|(_, span)| span.linked.is_some())
+            .map(|(id, span)| (id, &span.span_id))
+            .collect();
+        self.linked = links.len();
+    }
+
+    pub(crate) fn missing(&mut self, id: &TraceId, words: impl FnOnce() -> String) {
+        self.missing += 1;
+        self.tell(id, words);
+    }
+
+    pub(crate) fn extra(&mut self, id: &TraceId, words: impl FnOnce() -> String) {
+        self.extra += 1;
+        self.tell(id, words);
+    }
+
+    pub(crate) fn tell(&mut self, id: &TraceId, words: impl FnOnce() -> String) {
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(format!("trace {}: {}", hex(id), words()));
+        }
+    }
+}
+
+/// Whether the late span had a generation and a delivery of its own, and what was there before another.
+pub(crate) fn is_late_span_alone(cases: &Cases, pages: &Pages, generations: &HashMap<TraceId, u32>) -> bool {
+    let parcels = || pages.traces.get(&cases.late).into_iter().flat_map(|page| &page.parcels);
+    let items: Vec<Vec<u32>> = parcels().map(|parcel| parcel.sent().collect()).collect();
+    let items: Vec<_> = items.iter().filter(|items| !items.is_empty()).map(|items| &items[..]).collect();
+    items == [&BEFORE_CLOSE[..], &LATE_SPAN[..]]
+        && generations.get(&cases.late).is_some_and(|count| *count >= 2)
+}
+
+/// Whether the second part of the cut trace came with a link to the first.
+pub(crate) fn is_cut_trace_linked(cases: &Cases, pages: &Pages) -> bool {
+    let synthetic = pages.traces.get(&cases.called).into_iter().flat_map(|page| &page.synthetic);
+    synthetic.filter_map(|span| span.linked.as_deref()).any(|linked| linked == cases.calling)
+}
+
+pub(crate) fn describe(sent: Sent<'_>, item: u32) -> String {
+    let item = &sent.trace.items[item as usize];
+    // Nobody finds the recorded id in a copy, but in the recording.
+    let (of, span) = (hex(&sent.trace.id), hex(&item.span_id));
+    match item.signal {
+        Signal::Traces => format!("span {span} (recorded in {of})"),
+        Signal::Logs => format!("a log of span {span} (recorded in {of})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        apart::Synthetic,
+        disguise::Disguise,
+        recording::{Recording, Telemetry},
+        sample,
+    };
+
+    /// One trace with items 0 and 1 (spans) and 2 (log).
+    fn book() -> (Book, TraceId) {
+        let requests = vec![
+            Telemetry::Traces(sample::traces([sample::span(1, 1, 0), sample::span(1, 2, 1)])),
+            Telemetry::Logs(sample::logs([sample::log(1, 2, "a", "x")])),
+        ];
+        let mut book = Book::default();
+        book.add(&Arc::new(Recording::new(requests).unwrap()), Disguise::of_copy(1, 0));
+        (book, Disguise::of_copy(1, 0).trace_id([1; 16]))
+    }
+
+    fn spans(items: &[u32]) -> Parcel {
+        Parcel { signal: Signal::Traces, items: items.to_vec(), times: 1 }
+    }
+
+    fn logs(items: &[u32]) -> Parcel {
+        Parcel { signal: Signal::Logs, items: items.to_vec(), times: 1 }
+    }
+
+    fn find(parcels: Vec<Parcel>, generations: u32) -> Findings {
+        let (book, id) = book();
+        let page = Page { parcels, synthetic: Vec::new() };
+        let pages = Pages { traces: HashMap::from([(id, page)]), ..Pages::default() };
+        Findings::of_delivery(&book, &pages, &HashMap::from([(id, generations)]))
+    }
+
+    fn faults(findings: &Findings) -> (u64, u64, usize) {
+        assert_eq!(findings.examples.is_empty(), faults_are_none(findings));
+        (findings.missing, findings.extra, findings.closed_twice)
+    }
+
+    fn faults_are_none(findings: &Findings) -> bool {
+        findings.missing == 0 && findings.extra == 0 && findings.closed_twice == 0
+    }
+
+    #[test]
+    fn everything_once_is_well_however_it_was_closed() {
+        for (parcels, generations) in [
+            (vec![spans(&[0, 1]), logs(&[2])], 1),
+            (vec![spans(&[0, 1]), logs(&[2])], 2),
+            (vec![spans(&[0]), logs(&[2]), spans(&[1])], 2),
+        ] {
+            let findings = find(parcels, generations);
+            assert_eq!(faults(&findings), (0, 0, 0));
+            assert_eq!((findings.traces, findings.complete, findings.spans, findings.logs), (1, 1, 2, 1));
+            assert_eq!(findings.second_generation, usize::from(generations > 1));
+        }
+    }
+
+    #[test]
+    fn a_redelivery_is_no_fault() {
+        let findings = find(vec![Parcel { times: 3, ..spans(&[0, 1]) }, logs(&[2])], 1);
+        assert_eq!(faults(&findings), (0, 0, 0));
+        assert_eq!(findings.redelivered, 1);
+    }
+
+    #[test]
+    fn what_was_not_delivered_is_missing() {
+        let findings = find(vec![spans(&[1]), logs(&[2])], 1);
+        assert_eq!(faults(&findings), (1, 0, 0));
+        assert_eq!((findings.complete, findings.spans), (0, 1));
+        let (book, _) = book();
+        let nothing = Findings::of_delivery(&book, &Pages::default(), &HashMap::new());
+        assert_eq!((faults(&nothing), nothing.traces), ((3, 0, 0), 0));
+    }
+
+    #[test]
+    fn an_item_in_two_generations_was_closed_twice() {
+        assert_eq!(faults(&find(vec![spans(&[0, 1]), spans(&[1]), logs(&[2])], 2)), (0, 0, 1));
+    }
+
+    #[test]
+    fn generations_that_nothing_explains_were_closed_twice() {
+        assert_eq!(faults(&find(vec![spans(&[0, 1]), logs(&[2])], 3)), (0, 0, 1));
+        assert_eq!(faults(&find(vec![spans(&[0]), spans(&[1]), logs(&[2])], 1)), (0, 0, 1));
+    }
+
+    #[test]
+    fn what_was_never_sent_is_extra() {
+        let (book, _) = book();
+        let pages = Pages { strangers: 2, examples: vec!["a".to_owned()], ..Pages::default() };
+        assert_eq!(Findings::of_delivery(&book, &pages, &HashMap::new()).extra, 2);
+    }
+
+    #[test]
+    fn links_are_counted_and_no_part_of_the_trace() {
+        let (book, id) = book();
+        let synthetic = vec![
+            Synthetic { span_id: vec![1; 8], linked: Some(vec![2; 16]) },
+            Synthetic { span_id: vec![3; 8], linked: None },
+        ];
+        let parcels = vec![spans(&[0, 1, 1 << 31, (1 << 31) + 1]), logs(&[2])];
+        let pages = Pages { traces: HashMap::from([(id, Page { parcels, synthetic })]), ..Pages::default() };
+        let findings = Findings::of_delivery(&book, &pages, &HashMap::from([(id, 1)]));
+        assert_eq!((faults(&findings), findings.linked, findings.spans), ((0, 0, 0), 1, 2));
+    }
+
+    #[test]
+    fn a_late_span_comes_alone_and_a_cut_trace_linked() {
+        let mut book = Book::default();
+        let cases = Cases::add_to(&mut book, 1).unwrap();
+        let mut pages = Pages::default();
+        let mut put = |id, parcels, synthetic| pages.traces.insert(id, Page { parcels, synthetic });
+        put(cases.late, vec![spans(&[0, 1]), spans(&[2])], vec![]);
+        put(
+            cases.called,
+            vec![],
+            vec![Synthetic { span_id: vec![1; 8], linked: Some(cases.calling.to_vec()) }],
+        );
+        let generations = |count| HashMap::from([(cases.late, count)]);
+        assert!(is_late_span_alone(&cases, &pages, &generations(2)));
+        assert!(!is_late_span_alone(&cases, &pages, &generations(1)));
+        assert!(is_cut_trace_linked(&cases, &pages));
+        pages.traces.insert(cases.late, Page { parcels: vec![spans(&[0, 1, 2])], synthetic: vec![] });
+        assert!(!is_late_span_alone(&cases, &pages, &generations(2)));
+        pages.traces.remove(&cases.called);
+        assert!(!is_cut_trace_linked(&cases, &pages));
+    }
+}

@@ -1,0 +1,85 @@
+//! The cluster that is put to the proof: Redis Cluster, engines that deliver to one endpoint, gateways.
+
+use std::{fs, path::Path};
+
+use anyhow::Context as _;
+use loadgen::targets::Targets;
+use testbed::{
+    EngineOptions, EngineProcess, GatewayOptions, GatewayProcess, RedisCluster, Settings, State, Topology,
+    redis::Options,
+};
+
+use crate::disguise::KEYS;
+
+const ENGINES: usize = 3;
+const GATEWAYS: usize = 2;
+
+/// Settings of every engine. Grace is the default; the window is short, so that the proof ends soon.
+const SETTINGS: [(&str, &str); 2] = [("correlation.grace_ms", "2000"), ("correlation.window_seconds", "10")];
+/// Of a request to the endpoint. What a killed engine has not delivered, others have after three times this.
+const ENDPOINT_TIMEOUT_MS: u32 = 3_000;
+
+/// Everything ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    // Dropped in this order: from the clients inwards.
+    gateways: Vec<GatewayProcess>,
+    engines: Vec<EngineProcess>,
+    redis: RedisCluster,
+}
+
+impl Cluster {
+    /// Starts it with data and logs in `home`, on free ports.
+    ///
+    /// # Errors
+    /// When a program is missing or a process is not ready in time.
+    pub(crate) async fn start(home: &Path, endpoint: &str) -> anyhow::Result<Self> {
+        let options = Options { directory: Some(home.to_owned()), ..Options::default() };
+        let redis = RedisCluster::start(Topology { options, ..Topology::default() }).await?;
+        let endpoints = home.join("endpoints.toml");
+        let text = format!(
+            "[[endpoint]]\nname = \"proof\"\nurl = \"{endpoint}\"\ntimeout_ms = {ENDPOINT_TIMEOUT_MS}\n"
+        );
+        fs::write(&endpoints, text).with_context(|| format!("failed to write {}", endpoints.display()))?;
+        let mut settings: Settings =
+            SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        settings.push(("delivery.endpoints".to_owned(), endpoints.display().to_string()));
+        settings.push(("correlation.keys".to_owned(), format!("{KEYS:?}")));
+        let mut cluster = Self { gateways: Vec::new(), engines: Vec::new(), redis };
+        for number in 1..=ENGINES {
+            let options = EngineOptions {
+                name: format!("engine-{number}"),
+                state: State::Redis(cluster.redis.url()),
+                settings: settings.clone(),
+                directory: Some(home.to_owned()),
+                ..EngineOptions::default()
+            };
+            cluster.engines.push(EngineProcess::start(options).await?);
+        }
+        for number in 1..=GATEWAYS {
+            let options = GatewayOptions {
+                name: format!("gateway-{number}"),
+                engines: cluster.engines.iter().map(EngineProcess::url).collect(),
+                directory: Some(home.to_owned()),
+                ..GatewayOptions::default()
+            };
+            cluster.gateways.push(GatewayProcess::start(options).await?);
+        }
+        Ok(cluster)
+    }
+
+    pub(crate) fn engines(&self) -> &[EngineProcess] {
+        &self.engines
+    }
+
+    pub(crate) fn redis(&self) -> &RedisCluster {
+        &self.redis
+    }
+
+    pub(crate) fn targets(&self) -> Targets {
+        Targets {
+            engines: self.engines.iter().map(EngineProcess::url).collect(),
+            gateways: self.gateways.iter().map(GatewayProcess::url).collect(),
+        }
+    }
+}
