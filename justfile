@@ -60,6 +60,11 @@ test-faults *arguments:
     @cargo build --release --package state-faults --locked
     @{{target}}/release/state-faults "$@"
 
+# Prove on recorded traffic that traces come out whole, once, whatever fails: `just prove-correlate DIR` (`--help`)
+prove-correlate *arguments:
+    @cargo build --release --package correlate-proof --package engine --package ingest-gateway --locked
+    @{{target}}/release/prove-correlate "$@"
+
 # Send what every rule of OTLP is about, and what real clients send, to both doors
 conformance: build
     @{{target}}/release/otlp-conformance

@@ -33,6 +33,7 @@ struct Place {
 /// A trace of a copy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent<'a> {
+    pub(crate) copy: usize,
     pub(crate) disguise: &'a Disguise,
     pub(crate) trace: &'a RecordedTrace,
 }
@@ -68,6 +69,6 @@ impl Book {
 
     fn at(&self, place: Place) -> Sent<'_> {
         let Copy { recording, disguise } = &self.copies[place.copy];
-        Sent { disguise, trace: &recording.traces[place.trace] }
+        Sent { copy: place.copy, disguise, trace: &recording.traces[place.trace] }
     }
 }

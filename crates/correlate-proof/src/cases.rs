@@ -59,6 +59,10 @@ impl Cases {
         Ok(cases)
     }
 
+    pub(crate) fn contains(&self, id: &TraceId) -> bool {
+        [self.late, self.calling, self.called].contains(id)
+    }
+
     /// Sends the parts of the cut trace, and the late span once the rest of its trace was delivered.
     ///
     /// # Errors

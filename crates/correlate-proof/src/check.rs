@@ -5,15 +5,17 @@
 //!
 //! * The same items of a trace in one request once more are a redelivery. They are counted and are no fault.
 //! * An item that comes together with others than before was told in two generations: closed twice.
-//! * The store counts the generations that a trace was closed with. If these are more than what was
-//!   delivered can be (each set of spans or of log records at most one), it was closed twice too, and
-//!   if these are fewer than different sets of one signal, something was told that is no generation.
+//! * The store counts the generations that a trace was closed with. Fewer than the sets of spans, or of log
+//!   records, that were delivered cannot be: something was told that is no generation. More than all sets
+//!   together cannot be either, nor can spans and log records be two generations that arrived within the
+//!   grace (`arrival`): then a generation was closed once more with what it held already.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use loadgen::{content::hex, request::Signal};
 
 use crate::{
+    arrival::Arrivals,
     book::{Book, Sent},
     cases::{BEFORE_CLOSE, Cases, LATE_SPAN},
     delivered::{Page, Pages, Parcel},
@@ -48,21 +50,46 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Compares what was delivered with what was sent. `generations` are those that the store counts.
-    pub(crate) fn of_delivery(book: &Book, pages: &Pages, generations: &HashMap<TraceId, u32>) -> Self {
+    /// Compares what was delivered with what was sent. `generations` are those that the store counts; the
+    /// special cases are compared, and not counted as traces.
+    pub(crate) fn of_delivery(
+        book: &Book,
+        cases: &Cases,
+        pages: &Pages,
+        generations: &HashMap<TraceId, u32>,
+        arrivals: &Arrivals,
+    ) -> Self {
         let mut findings =
             Self { extra: pages.strangers, examples: pages.examples.clone(), ..Self::default() };
         let nothing = Page::default();
         for (id, sent) in book.traces() {
             let page = pages.traces.get(id).unwrap_or(&nothing);
             let closed = generations.get(id).copied().unwrap_or_default() as usize;
-            findings.look(id, sent, page, closed);
+            findings.compare(id, sent, page);
+            findings.count_closes(id, sent, page, closed, arrivals);
+            if !cases.contains(id) {
+                findings.count(sent, page, closed);
+            }
         }
         findings.links(pages);
         findings
     }
 
-    fn look(&mut self, id: &TraceId, sent: Sent<'_>, page: &Page, closed: usize) {
+    fn compare(&mut self, id: &TraceId, sent: Sent<'_>, page: &Page) {
+        let items: BTreeSet<_> = page.parcels.iter().flat_map(Parcel::sent).collect();
+        for item in (0..sent.trace.items.len() as u32).filter(|item| !items.contains(item)) {
+            self.missing(id, || format!("{} was not delivered", describe(sent, item)));
+        }
+    }
+
+    fn count_closes(
+        &mut self,
+        id: &TraceId,
+        sent: Sent<'_>,
+        page: &Page,
+        closed: usize,
+        arrivals: &Arrivals,
+    ) {
         let (mut items, mut is_twice) = (BTreeSet::new(), false);
         for item in page.parcels.iter().flat_map(Parcel::sent) {
             if !items.insert(item) {
@@ -70,23 +97,32 @@ impl Findings {
                 self.tell(id, || format!("{} came in two generations", describe(sent, item)));
             }
         }
-        let sets = |signal| page.parcels.iter().filter(|parcel| parcel.signal == signal).count();
-        let (spans, logs) = (sets(Signal::Traces), sets(Signal::Logs));
-        if closed < spans.max(logs) || closed > spans + logs {
+        let sets = |signal| page.parcels.iter().filter(move |parcel| parcel.signal == signal);
+        let (spans, logs) = (sets(Signal::Traces).count(), sets(Signal::Logs).count());
+        let is_with_logs = |spans: &&Parcel| {
+            let spans: Vec<_> = spans.sent().collect();
+            sets(Signal::Logs)
+                .any(|logs| !arrivals.may_be_apart(sent, &spans, &logs.sent().collect::<Vec<_>>()))
+        };
+        let together = sets(Signal::Traces).filter(is_with_logs).count();
+        if closed < spans.max(logs) || closed > spans + logs - together.min(logs) {
             is_twice = true;
             self.tell(id, || {
-                format!("closed {closed} times, delivered as {spans} sets of spans and {logs} of logs")
+                format!(
+                    "closed {closed} times, delivered as {spans} sets of spans and {logs} of logs, \
+                     {together} of them together"
+                )
             });
         }
-        for item in (0..sent.trace.items.len() as u32).filter(|item| !items.contains(item)) {
-            self.missing += 1;
-            self.tell(id, || format!("{} was not delivered", describe(sent, item)));
-        }
+        self.closed_twice += usize::from(is_twice);
+    }
+
+    fn count(&mut self, sent: Sent<'_>, page: &Page, closed: usize) {
+        let items: BTreeSet<_> = page.parcels.iter().flat_map(Parcel::sent).collect();
         self.traces += usize::from(!items.is_empty());
         self.complete += usize::from(sent.trace.is_whole(&items));
         self.spans += sent.trace.distinct(Signal::Traces, items.iter().copied());
         self.logs += sent.trace.distinct(Signal::Logs, items.iter().copied());
-        self.closed_twice += usize::from(is_twice);
         self.second_generation += usize::from(closed > 1);
         self.redelivered += page.parcels.iter().filter(|parcel| parcel.times > 1).count();
     }
@@ -148,6 +184,8 @@ pub(crate) fn describe(sent: Sent<'_>, item: u32) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use tokio::time::Instant;
+
     use super::*;
     use crate::{
         apart::Synthetic,
@@ -176,10 +214,19 @@ mod tests {
     }
 
     fn find(parcels: Vec<Parcel>, generations: u32) -> Findings {
-        let (book, id) = book();
+        find_in(parcels, generations, &Arrivals::default())
+    }
+
+    fn find_in(parcels: Vec<Parcel>, generations: u32, arrivals: &Arrivals) -> Findings {
+        let (_, id) = book();
         let page = Page { parcels, synthetic: Vec::new() };
         let pages = Pages { traces: HashMap::from([(id, page)]), ..Pages::default() };
-        Findings::of_delivery(&book, &pages, &HashMap::from([(id, generations)]))
+        find_all(&pages, &HashMap::from([(id, generations)]), arrivals)
+    }
+
+    fn find_all(pages: &Pages, generations: &HashMap<TraceId, u32>, arrivals: &Arrivals) -> Findings {
+        let elsewhere = Cases::add_to(&mut Book::default(), 2).unwrap();
+        Findings::of_delivery(&book().0, &elsewhere, pages, generations, arrivals)
     }
 
     fn faults(findings: &Findings) -> (u64, u64, usize) {
@@ -217,8 +264,7 @@ mod tests {
         let findings = find(vec![spans(&[1]), logs(&[2])], 1);
         assert_eq!(faults(&findings), (1, 0, 0));
         assert_eq!((findings.complete, findings.spans), (0, 1));
-        let (book, _) = book();
-        let nothing = Findings::of_delivery(&book, &Pages::default(), &HashMap::new());
+        let nothing = find_all(&Pages::default(), &HashMap::new(), &Arrivals::default());
         assert_eq!((faults(&nothing), nothing.traces), ((3, 0, 0), 0));
     }
 
@@ -234,22 +280,31 @@ mod tests {
     }
 
     #[test]
+    fn spans_and_logs_that_arrived_together_are_one_generation() {
+        let now = Instant::now();
+        let arrivals = Arrivals::default();
+        (0..2).for_each(|request| arrivals.note(0, request, now, now));
+        let delivered = || vec![spans(&[0, 1]), logs(&[2])];
+        assert_eq!(faults(&find_in(delivered(), 1, &arrivals)), (0, 0, 0));
+        assert_eq!(faults(&find_in(delivered(), 2, &arrivals)), (0, 0, 1));
+    }
+
+    #[test]
     fn what_was_never_sent_is_extra() {
-        let (book, _) = book();
         let pages = Pages { strangers: 2, examples: vec!["a".to_owned()], ..Pages::default() };
-        assert_eq!(Findings::of_delivery(&book, &pages, &HashMap::new()).extra, 2);
+        assert_eq!(find_all(&pages, &HashMap::new(), &Arrivals::default()).extra, 2);
     }
 
     #[test]
     fn links_are_counted_and_no_part_of_the_trace() {
-        let (book, id) = book();
+        let (_, id) = book();
         let synthetic = vec![
             Synthetic { span_id: vec![1; 8], linked: Some(vec![2; 16]) },
             Synthetic { span_id: vec![3; 8], linked: None },
         ];
         let parcels = vec![spans(&[0, 1, 1 << 31, (1 << 31) + 1]), logs(&[2])];
         let pages = Pages { traces: HashMap::from([(id, Page { parcels, synthetic })]), ..Pages::default() };
-        let findings = Findings::of_delivery(&book, &pages, &HashMap::from([(id, 1)]));
+        let findings = find_all(&pages, &HashMap::from([(id, 1)]), &Arrivals::default());
         assert_eq!((faults(&findings), findings.linked, findings.spans), ((0, 0, 0), 1, 2));
     }
 

@@ -1,6 +1,6 @@
 //! The cluster that is put to the proof: Redis Cluster, engines that deliver to one endpoint, gateways.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use loadgen::targets::Targets;
@@ -14,8 +14,10 @@ use crate::disguise::KEYS;
 const ENGINES: usize = 3;
 const GATEWAYS: usize = 2;
 
-/// Settings of every engine. Grace is the default; the window is short, so that the proof ends soon.
-const SETTINGS: [(&str, &str); 2] = [("correlation.grace_ms", "2000"), ("correlation.window_seconds", "10")];
+/// How long nothing must have arrived of a trace that is whole until it is closed; the default.
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
+/// The same of any other correlation; short, so that the proof ends soon.
+const WINDOW: Duration = Duration::from_secs(10);
 /// Of a request to the endpoint. What a killed engine has not delivered, others have after three times this.
 const ENDPOINT_TIMEOUT_MS: u32 = 3_000;
 
@@ -41,10 +43,14 @@ impl Cluster {
             "[[endpoint]]\nname = \"proof\"\nurl = \"{endpoint}\"\ntimeout_ms = {ENDPOINT_TIMEOUT_MS}\n"
         );
         fs::write(&endpoints, text).with_context(|| format!("failed to write {}", endpoints.display()))?;
-        let mut settings: Settings =
-            SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        settings.push(("delivery.endpoints".to_owned(), endpoints.display().to_string()));
-        settings.push(("correlation.keys".to_owned(), format!("{KEYS:?}")));
+        let settings = [
+            ("correlation.grace_ms", GRACE.as_millis().to_string()),
+            ("correlation.window_seconds", WINDOW.as_secs().to_string()),
+            // A list of strings in TOML is written as in Rust.
+            ("correlation.keys", format!("{KEYS:?}")),
+            ("delivery.endpoints", endpoints.display().to_string()),
+        ];
+        let settings: Settings = settings.map(|(key, value)| (key.to_owned(), value)).into();
         let mut cluster = Self { gateways: Vec::new(), engines: Vec::new(), redis };
         for number in 1..=ENGINES {
             let options = EngineOptions {

@@ -84,10 +84,13 @@ impl Delivered {
         }
         let mut pages = self.pages.lock();
         for (trace_id, found) in by_trace {
-            if !self.lose.is_now() {
-                pages.note(trace_id, signal, found);
+            // The special cases wait for their deliveries; what is spoilt is the recording.
+            let is_recorded = self.book.get(&trace_id).is_some_and(|sent| sent.copy == 0);
+            if is_recorded && self.lose.is_now() {
+                continue;
             }
-            if self.double.is_now() {
+            pages.note(trace_id, signal, found);
+            if is_recorded && self.double.is_now() {
                 pages.note(trace_id, signal, vec![What::Item(0)]);
             }
         }

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    arrival::Arrivals,
     book::Book,
     delivered::Delivered,
     mutation::{Mutation, Once},
@@ -27,11 +28,17 @@ pub(crate) struct Feed {
     book: Arc<Book>,
     sender: Sender,
     add_span: Once,
+    arrivals: Arrivals,
 }
 
 impl Feed {
     pub(crate) fn new(book: &Arc<Book>, sender: Sender, mutation: Option<Mutation>) -> Self {
-        Self { book: Arc::clone(book), sender, add_span: Once::of(mutation, Mutation::AddSpan) }
+        Self {
+            book: Arc::clone(book),
+            sender,
+            add_span: Once::of(mutation, Mutation::AddSpan),
+            arrivals: Arrivals::default(),
+        }
     }
 
     /// Sends everything at its time after `start`.
@@ -72,13 +79,20 @@ impl Feed {
         let copy = &self.book.copies[planned.copy];
         let telemetry = &copy.recording.requests[planned.sending.request];
         let request = match telemetry {
-            Telemetry::Traces(_) if self.add_span.is_now() => {
+            Telemetry::Traces(_) if planned.copy == 0 && self.add_span.is_now() => {
                 telemetry.with_a_span_more().disguised(&copy.disguise)
             }
             telemetry => telemetry.disguised(&copy.disguise),
         };
+        let begun = Instant::now();
         let answer = self.sender.send(&request, planned.sending).await?;
         ensure!(answer.rejected == 0, "{} items were refused for good: {}", answer.rejected, answer.message);
+        self.arrivals.note(planned.copy, planned.sending.request, begun, Instant::now());
         Ok(())
+    }
+
+    /// When everything that was sent arrived.
+    pub(crate) fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! * `recording` and `disguise` make many copies of one recording, `book` knows which trace is which copy;
 //! * `plan` and `feed` send them, `fault` kills engines and lets the endpoint, `sink`, fail meanwhile;
-//! * `apart` recognises what comes out, `delivered` notes it, `check` compares it with what was sent;
+//! * `apart` recognises what comes out, `delivered` notes it, `check` compares it with what was sent,
+//!   and `arrival` knows what can have been a generation of its own;
 //! * `store` and `readback` ask what users would ask, `redis` what no API tells;
 //! * `cases` are a trace cut in two and a span after the close; `mutation` spoils the proof on purpose.
 
 mod apart;
+mod arrival;
 mod book;
 mod cases;
 mod check;

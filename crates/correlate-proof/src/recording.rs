@@ -58,6 +58,8 @@ pub(crate) struct Item {
     pub(crate) span_id: Vec<u8>,
     /// Of a span; empty for a root.
     pub(crate) parent: Vec<u8>,
+    /// Places of the requests that hold it.
+    pub(crate) requests: Vec<usize>,
 }
 
 impl Recording {
@@ -79,10 +81,10 @@ impl Recording {
     /// When an item has no trace, or equal log records in one request make two items of one content.
     pub(crate) fn new(requests: Vec<Telemetry>) -> anyhow::Result<Self> {
         let mut recording = Self::default();
-        for request in &requests {
+        for (place, request) in requests.iter().enumerate() {
             match request {
-                Telemetry::Traces(traces) => recording.add_traces(traces)?,
-                Telemetry::Logs(logs) => recording.add_logs(logs)?,
+                Telemetry::Traces(traces) => recording.add_traces(place, traces)?,
+                Telemetry::Logs(logs) => recording.add_logs(place, logs)?,
             }
         }
         Ok(Self { requests, ..recording })
@@ -93,18 +95,18 @@ impl Recording {
         self.requests.iter().map(Telemetry::rows).sum()
     }
 
-    fn add_traces(&mut self, traces: &TracesData) -> anyhow::Result<()> {
+    fn add_traces(&mut self, request: usize, traces: &TracesData) -> anyhow::Result<()> {
         let scopes = traces.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
         let spans = scopes.flat_map(|scope| &scope.spans);
         for (span, item) in spans.zip(content::spans(traces)) {
             let index = self.trace(&span.trace_id)?;
-            self.traces[index].add_span(item, span.parent_span_id.clone());
+            self.traces[index].add_span(request, item, span.parent_span_id.clone());
             self.add_keys(index, disguise::keys(&span.attributes));
         }
         Ok(())
     }
 
-    fn add_logs(&mut self, logs: &LogsData) -> anyhow::Result<()> {
+    fn add_logs(&mut self, request: usize, logs: &LogsData) -> anyhow::Result<()> {
         let scopes = logs.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
         let records = scopes.flat_map(|scope| &scope.log_records);
         let mut here = HashSet::new();
@@ -112,7 +114,7 @@ impl Recording {
             let index = self.trace(&record.trace_id)?;
             let content = xxh3_128(&item.content);
             ensure!(here.insert((index, content)), "a request holds two equal log records");
-            self.traces[index].add_log(item, content);
+            self.traces[index].add_log(request, item, content);
             self.add_keys(index, disguise::keys(&record.attributes));
         }
         Ok(())
@@ -206,24 +208,28 @@ impl RecordedTrace {
         Self { id, items: Vec::new(), by_content: HashMap::new(), by_span: HashMap::new() }
     }
 
-    fn add_span(&mut self, span: SpanItem, parent: Vec<u8>) {
+    fn add_span(&mut self, request: usize, span: SpanItem, parent: Vec<u8>) {
         let new = self.items.len() as u32;
         let span_id = span.identity.span_id.clone();
         let number = *self.by_span.entry(span.identity).or_insert(new);
         self.by_content.insert(xxh3_128(&span.content), number);
         if number == new {
-            self.items.push(Item { signal: Signal::Traces, mark: xxh3_128(&span_id), span_id, parent });
+            let mark = xxh3_128(&span_id);
+            self.items.push(Item { signal: Signal::Traces, mark, span_id, parent, requests: Vec::new() });
         }
+        self.items[number as usize].requests.push(request);
     }
 
-    fn add_log(&mut self, log: LogItem, content: u128) {
+    fn add_log(&mut self, request: usize, log: LogItem, content: u128) {
         let new = self.items.len() as u32;
         let number = *self.by_content.entry(content).or_insert(new);
         if number == new {
             let (time, span_id, body) = log.mark;
             let mark = xxh3_128(&[&time.to_le_bytes(), &span_id[..], body.as_bytes()].concat());
-            self.items.push(Item { signal: Signal::Logs, mark, span_id, parent: Vec::new() });
+            let parent = Vec::new();
+            self.items.push(Item { signal: Signal::Logs, mark, span_id, parent, requests: Vec::new() });
         }
+        self.items[number as usize].requests.push(request);
     }
 
     /// The number of the item with this content.

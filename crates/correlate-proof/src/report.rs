@@ -5,7 +5,7 @@ use serde::Serialize;
 /// The last line of the output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Report {
-    /// Traces that were delivered, the special cases included.
+    /// Traces of the recording that were delivered.
     pub(crate) traces: usize,
     /// Of these, those that came with a root and every parent.
     pub(crate) complete: usize,

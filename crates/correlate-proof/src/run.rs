@@ -87,18 +87,19 @@ async fn prove(arguments: &Arguments, home: &Path) -> anyhow::Result<Report> {
         fault::trouble(&mut sink, start, time),
         Box::pin(fault::kill_engines(&cluster, &deaths, start)),
     )?;
+    note("everything is acknowledged, and is waited for until it is closed and delivered");
     let is_all_out = wait_quiet(&cluster).await?;
 
     let generations = redis::generations(cluster.redis()).await?;
     let (mut findings, late_span_alone, cut_trace_linked) = {
         let pages = delivered.pages();
         (
-            Findings::of_delivery(&book, &pages, &generations),
+            Findings::of_delivery(&book, &cases, &pages, &generations, feed.arrivals()),
             check::is_late_span_alone(&cases, &pages, &generations),
             check::is_cut_trace_linked(&cases, &pages),
         )
     };
-    note("everything is delivered; the gateways are asked for it");
+    note("what was delivered is compared; the gateways are asked for it");
     let store = Store::new(targets.gateways)?;
     let read_back = readback::traces(&book, &store, seed, &mut findings).await?;
     let (keys_together, keys) = readback::keys(&book, &store, &mut findings).await?;
