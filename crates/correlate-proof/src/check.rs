@@ -1,7 +1,8 @@
 //! Whether what was delivered is what was sent, and every generation is there once.
 //!
 //! Closed twice and delivered twice look alike from outside, and only one of them is allowed: an event is
-//! delivered at least once. A generation that is delivered again is the same items again. So:
+//! delivered at least once. Every generation comes in a request of its own, so one that is delivered again is
+//! the same items in one request. So:
 //!
 //! * The same items of a trace in one request once more are a redelivery. They are counted and are no fault.
 //! * An item that comes together with others than before was told in two generations: closed twice.

@@ -20,6 +20,9 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 const WINDOW: Duration = Duration::from_secs(10);
 /// Of a request to the endpoint. What a killed engine has not delivered, others have after three times this.
 const ENDPOINT_TIMEOUT_MS: u32 = 3_000;
+/// Less than anything, so that every generation comes in a request of its own: in a common request, two of
+/// one trace would look like one.
+const ENDPOINT_BATCH_BYTES_MAX: u32 = 1;
 
 /// Everything ends when dropped.
 #[derive(Debug)]
@@ -40,7 +43,8 @@ impl Cluster {
         let redis = RedisCluster::start(Topology { options, ..Topology::default() }).await?;
         let endpoints = home.join("endpoints.toml");
         let text = format!(
-            "[[endpoint]]\nname = \"proof\"\nurl = \"{endpoint}\"\ntimeout_ms = {ENDPOINT_TIMEOUT_MS}\n"
+            "[[endpoint]]\nname = \"proof\"\nurl = \"{endpoint}\"\n\
+             timeout_ms = {ENDPOINT_TIMEOUT_MS}\nbatch_bytes_max = {ENDPOINT_BATCH_BYTES_MAX}\n"
         );
         fs::write(&endpoints, text).with_context(|| format!("failed to write {}", endpoints.display()))?;
         let settings = [
