@@ -3,7 +3,11 @@
 use std::{hint::black_box, time::Duration};
 
 use anyhow::ensure;
-use bench_kit::{cpu, statistics::median};
+use bench_kit::{
+    cpu,
+    figure::{Figure, Mark, Unit},
+    statistics::median,
+};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use otlp_codec::{
@@ -14,7 +18,6 @@ use otlp_codec::{
 use prost::Message as _;
 
 use crate::{
-    figure::{Figure, Mark, Unit},
     requests::{self, Shape},
     scale::Scale,
 };

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use bench_kit::{cpu, statistics::median};
+use bench_kit::{
+    cpu,
+    figure::{Figure, Mark, Unit},
+    statistics::median,
+};
 use testbed::{EngineOptions, EngineProcess};
 
 use crate::{
     client::{Door, per_span, send_all},
-    figure::{Figure, Mark, Unit},
     requests::{self, Shape},
     scale::Scale,
 };

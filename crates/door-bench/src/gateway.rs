@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bench_kit::{
     cpu,
+    figure::{Figure, Mark, Unit},
     statistics::{median, quantile},
 };
 use bytes::Bytes;
@@ -11,7 +12,6 @@ use testbed::{EngineOptions, EngineProcess, GatewayOptions, GatewayProcess};
 
 use crate::{
     client::{Door, per_span, send_all},
-    figure::{Figure, Mark, Unit},
     requests::{self, Shape},
     scale::Scale,
 };

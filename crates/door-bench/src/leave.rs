@@ -8,15 +8,14 @@ mod steady;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bench_kit::statistics::{median, micros};
+use bench_kit::{
+    figure::{Figure, Mark, Unit},
+    statistics::{median, micros},
+};
 use testbed::{EngineOptions, EngineProcess, GatewayOptions, GatewayProcess};
 use tokio::time::Instant;
 
-use crate::{
-    figure::{Figure, Mark, Unit},
-    note,
-    scale::Scale,
-};
+use crate::{note, scale::Scale};
 use fault::Victim;
 use samples::{Metric, Samples};
 use steady::{PER_SECOND, SteadyLoad};

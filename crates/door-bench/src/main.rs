@@ -4,11 +4,9 @@
 mod client;
 mod codec;
 mod engine;
-mod figure;
 mod gateway;
 mod leave;
 mod overload;
-mod report;
 mod requests;
 mod row;
 mod scale;
@@ -19,14 +17,13 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use bench_kit::machine::Machine;
+use bench_kit::{
+    machine::Machine,
+    report::{Failure, Measured, Report},
+};
 use clap::Parser;
 
-use crate::{
-    report::{Failure, Measured, Report},
-    row::Row,
-    scale::Scale,
-};
+use crate::{row::Row, scale::Scale};
 
 // The engine's and the gateway's: what is measured in this process is what it costs there.
 #[global_allocator]
@@ -74,7 +71,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     for row in rows {
         match row.measure(&scale).await {
             Ok(figures) => {
-                let row = Measured::new(row, figures);
+                let row = Measured::new(row.name(), row.describe(), figures);
                 note(&row.lines());
                 measured.push(row);
             }

@@ -12,7 +12,9 @@ use std::{io::Write as _, sync::Arc};
 use anyhow::Context as _;
 use bench_kit::{
     cores::Divided,
-    cpu, memory,
+    cpu,
+    figure::{Figure, Mark, Unit},
+    memory,
     statistics::{median, quantile},
 };
 use bytes::Bytes;
@@ -20,7 +22,6 @@ use flate2::{Compression, write::GzEncoder};
 use tokio::time::sleep;
 
 use crate::{
-    figure::{Figure, Mark, Unit},
     note,
     requests::{self, Shape},
     scale::Scale,

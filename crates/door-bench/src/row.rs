@@ -1,9 +1,9 @@
 //! The rows of the benchmark: a way in each.
 
+use bench_kit::figure::Figure;
+
 use crate::{
-    codec, engine,
-    figure::Figure,
-    gateway,
+    codec, engine, gateway,
     leave::{self, Fault},
     overload::{self, Way},
     requests::Shape,

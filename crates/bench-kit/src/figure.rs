@@ -1,22 +1,23 @@
 //! One figure of a row, and the mark that it may have to meet.
 
-use bench_kit::text::{duration, rate, thousands};
 use serde::Serialize;
+
+use crate::text::{duration, rate, thousands};
 
 /// A median over repetitions.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Figure {
-    pub(crate) name: &'static str,
-    pub(crate) unit: Unit,
-    pub(crate) value: f64,
+pub struct Figure {
+    pub name: &'static str,
+    pub unit: Unit,
+    pub value: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mark: Option<Mark>,
+    pub mark: Option<Mark>,
 }
 
 /// What the value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Unit {
+pub enum Unit {
     Microseconds,
     Times,
     /// A part of one.
@@ -29,22 +30,22 @@ pub(crate) enum Unit {
 /// What the value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Mark {
+pub enum Mark {
     AtMost(f64),
     AtLeast(f64),
 }
 
 impl Figure {
-    pub(crate) fn new(name: &'static str, unit: Unit, value: f64) -> Self {
+    pub fn new(name: &'static str, unit: Unit, value: f64) -> Self {
         Self { name, unit, value, mark: None }
     }
 
-    pub(crate) fn with_mark(self, mark: Mark) -> Self {
+    pub fn with_mark(self, mark: Mark) -> Self {
         Self { mark: Some(mark), ..self }
     }
 
     /// Whether it meets its mark; `None` without one.
-    pub(crate) fn is_met(&self) -> Option<bool> {
+    pub fn is_met(&self) -> Option<bool> {
         self.mark.map(|mark| match mark {
             Mark::AtMost(most) => self.value <= most,
             Mark::AtLeast(least) => self.value >= least,
@@ -54,11 +55,12 @@ impl Figure {
 
 impl Unit {
     /// A value as people read it.
-    pub(crate) fn describe(self, value: f64) -> String {
+    pub fn describe(self, value: f64) -> String {
         match self {
             Self::Microseconds if value < 0.0 => format!("−{}", duration(-value)),
             Self::Microseconds => duration(value),
             Self::Times => format!("{value:.1} ×"),
+            Self::Share if value < 0.1 => format!("{:.1} %", value * 100.0),
             Self::Share => format!("{:.0} %", value * 100.0),
             Self::PerSecond => rate(value),
             Self::Count => thousands(value as usize),
