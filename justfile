@@ -55,6 +55,11 @@ bench-doors *arguments:
     @cargo build --release --package door-bench --package engine --package ingest-gateway --locked
     @{{target}}/release/door-bench "$@"
 
+# Measure what whole traces cost until they are delivered, how late they are, and what idling costs (`just bench-correlate --help`)
+bench-correlate *arguments:
+    @cargo build --release --package correlate-bench --package engine --locked
+    @{{target}}/release/correlate-bench "$@"
+
 # Try every fault on real Redis servers, under load (`just test-faults --help`; `--quick` takes 3 minutes)
 test-faults *arguments:
     @cargo build --release --package state-faults --locked
