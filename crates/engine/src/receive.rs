@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{door, metrics, refusals::Refusals, regroup, status, unkept::Unkept};
+use crate::{activity::Activity, door, metrics, refusals::Refusals, regroup, status, unkept::Unkept};
 
 /// Requests above this size are split where they do not hold up other requests.
 const INLINE_BYTES_MAX: usize = 1 << 20;
@@ -29,6 +29,7 @@ pub(crate) struct Receiver {
     options: Arc<SplitOptions>,
     refusals: Arc<Refusals>,
     unkept: Arc<Unkept>,
+    activity: Activity,
 }
 
 /// What of a request can never be kept, and why.
@@ -38,8 +39,13 @@ struct Rejected {
 }
 
 impl Receiver {
-    pub(crate) fn new(store: Arc<dyn StateManager>, options: SplitOptions, unkept: Arc<Unkept>) -> Self {
-        Self { store, options: Arc::new(options), refusals: Arc::default(), unkept }
+    pub(crate) fn new(
+        store: Arc<dyn StateManager>,
+        options: SplitOptions,
+        unkept: Arc<Unkept>,
+        activity: Activity,
+    ) -> Self {
+        Self { store, options: Arc::new(options), refusals: Arc::default(), unkept, activity }
     }
 
     /// Counts items that never reached the store.
@@ -89,6 +95,8 @@ impl Receiver {
             items.push(count);
             batch.push(regroup::append(signal, part, tenant));
         }
+        // Also before it is known to be kept: it may be, although no answer came.
+        self.activity.note();
         let outcomes = self.store.append(batch).await.map_err(|error| {
             self.refusals.tell(signal, &error);
             metrics::request_refused(signal, "unavailable");

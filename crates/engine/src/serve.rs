@@ -28,6 +28,7 @@ use tonic::{
 use tracing::{info, warn};
 
 use crate::{
+    activity::Activity,
     close::Closer,
     config::{Config, GrpcConfig},
     end,
@@ -66,8 +67,9 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let delivery = Delivery::start(&config.delivery, Arc::clone(&store))?;
     let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls);
     let unkept = Arc::<Unkept>::default();
-    let receiver =
-        Receiver::new(Arc::clone(&store), config.correlation.split_options()?, Arc::clone(&unkept));
+    let activity = Activity::new();
+    let options = config.correlation.split_options()?;
+    let receiver = Receiver::new(Arc::clone(&store), options, Arc::clone(&unkept), activity.clone());
     let query = Query::new(Arc::clone(&store), config.correlation.keys.clone());
     let watchers = Watchers::new(&config.watch);
     let watch = Watch::new(watchers.clone(), shutdown.clone());
@@ -86,7 +88,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let (mut closing, stopped) = (JoinSet::new(), CancellationToken::new());
     let handle = delivery.as_ref().map(Delivery::handle);
     let linker = Linker::new(&config.links, Arc::clone(&store));
-    let closer = Closer::new(Arc::clone(&store), config.rules(), handle, linker, watchers);
+    let closer = Closer::new(Arc::clone(&store), config.rules(), handle, linker, watchers, activity);
     closing.spawn(closer.run(stopped.clone()));
     let grace = Duration::from_millis(config.shutdown.grace_ms);
     let deadline =
