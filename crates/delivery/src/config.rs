@@ -13,7 +13,8 @@ pub struct DeliveryConfig {
     pub url: String,
     /// How OTLP is spoken to it. Default `grpc`.
     pub protocol: Protocol,
-    /// File with several endpoints, or with more to say of one, in place of `url`. Default empty.
+    /// File with several endpoints, or with more to say of one, in place of `url`; read again when it
+    /// changes. Default empty.
     pub endpoints: String,
 }
 

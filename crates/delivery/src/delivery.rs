@@ -3,30 +3,29 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
-use state_core::{Claim, Receiver, Signal, StateManager};
+use service_lifecycle::Files;
+use state_core::{Claim, Signal, StateManager};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     DeliveryConfig,
     client::{Client, Transport},
-    endpoint::{Endpoint, EndpointError},
+    endpoint::{self, Endpoint, EndpointError},
     in_flight::{InFlight, LaneSet, Place, Places, Settled},
-    lane::{Lane, Worker},
+    lanes::{CurrentLanes, Lanes},
     metric,
     outbox::{self, Outbox},
     outgoing::Outgoing,
+    roster::{Roster, Source},
     settle::{LOOK_AFTER_MIN, Settler},
 };
 
-/// How many requests that take their whole time an event is left to whoever closed or claimed it: one
-/// that is being sent when it comes, its own, and one for noting that in the store.
-const HOLD_REQUESTS: u32 = 3;
 /// At the end, for noting in the store what has come of events.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
@@ -34,7 +33,7 @@ const SETTLE_TIME: Duration = Duration::from_secs(3);
 pub struct Delivery {
     shared: Arc<Shared>,
     draining: CancellationToken,
-    /// The workers, and the one that reads the outbox.
+    /// The workers with their roster, and the one that reads the outbox.
     sending: JoinSet<()>,
     settling: JoinSet<()>,
     /// When there is nothing more to settle.
@@ -50,6 +49,7 @@ pub struct Handle {
 /// Whether events are delivered from memory, as long as nobody else looks at them.
 pub struct Offer<'a> {
     shared: &'a Shared,
+    lanes: Arc<Lanes>,
     outbox: Duration,
     /// Why events are left to the outbox, if they are.
     left: Option<&'static str>,
@@ -58,66 +58,42 @@ pub struct Offer<'a> {
 
 /// What everybody who brings events needs.
 pub(crate) struct Shared {
-    lanes: Arc<[Arc<Lane>]>,
-    /// How long an event is left to whoever has it.
-    pub(crate) hold: Duration,
+    pub(crate) lanes: CurrentLanes,
     pub(crate) places: Places,
     settled: mpsc::UnboundedSender<Settled>,
 }
 
-/// One signal of an endpoint, and how it is sent.
-struct Way<T> {
-    endpoint: String,
-    signal: Signal,
-    batch_bytes_max: usize,
-    transport: T,
-}
-
 impl Delivery {
     /// Starts to deliver; `None` where nothing is to be delivered. Connections are made when they are
-    /// needed.
+    /// needed. A file of endpoints is followed: what is added, gone or changed in it counts from then on.
     ///
     /// # Errors
     /// A file of endpoints, or one for TLS, that cannot be used.
     pub fn start(
         config: &DeliveryConfig,
         store: Arc<dyn StateManager>,
+        files: &Files,
     ) -> Result<Option<Self>, EndpointError> {
-        let endpoints = Endpoint::all(config)?;
-        let Some(longest) = endpoints.iter().map(|endpoint| endpoint.timeout).max() else { return Ok(None) };
-        let mut ways = Vec::new();
-        for endpoint in &endpoints {
-            info!(?endpoint, "closed correlations are delivered");
-            for signal in endpoint.signals.iter().copied() {
-                ways.push(Way {
-                    endpoint: endpoint.name.clone(),
-                    signal,
-                    batch_bytes_max: endpoint.batch_bytes_max,
-                    transport: Client::new(endpoint, signal)?,
-                });
-            }
-        }
-        Ok(Some(Self::assemble(store, ways, longest * HOLD_REQUESTS)))
+        let source = endpoint::open(config, files)?;
+        source.map(|source| Self::assemble(store, source, Client::new)).transpose()
     }
 
-    fn assemble<T: Transport>(outbox: impl Outbox, ways: Vec<Way<T>>, hold: Duration) -> Self {
-        let draining = CancellationToken::new();
-        let (mut sending, mut lanes) = (JoinSet::new(), Vec::new());
-        for (place, way) in ways.into_iter().enumerate() {
-            let (lane, incoming) = Lane::new(&way.endpoint, way.signal, place);
-            let worker = Worker::new(Arc::clone(&lane), incoming, way.transport, way.batch_bytes_max);
-            sending.spawn(worker.run(draining.clone()));
-            lanes.push(lane);
-        }
-        let lanes: Arc<[_]> = lanes.into();
+    fn assemble<T: Transport>(
+        outbox: impl Outbox,
+        source: Source,
+        connect: impl Fn(&Endpoint, Signal) -> Result<T, EndpointError> + Send + 'static,
+    ) -> Result<Self, EndpointError> {
+        let (lanes, draining) = (CurrentLanes::default(), CancellationToken::new());
+        let roster = Roster::open(source, connect, lanes.clone(), draining.clone())?;
+        let mut sending = JoinSet::new();
+        sending.spawn(roster.run());
         let (settled, settling) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { lanes: Arc::clone(&lanes), hold, places: Places::new(), settled });
+        let shared = Arc::new(Shared { lanes: lanes.clone(), places: Places::new(), settled });
         sending.spawn(outbox::pull(outbox.clone(), Arc::clone(&shared), draining.clone()));
-        let settler =
-            Settler { outbox, lanes, settled: settling, give_up_after: hold, draining: draining.clone() };
+        let settler = Settler { outbox, lanes, settled: settling, draining: draining.clone() };
         let (mut settling, settled) = (JoinSet::new(), CancellationToken::new());
         settling.spawn(settler.run(settled.clone()));
-        Self { shared, draining, sending, settling, settled }
+        Ok(Self { shared, draining, sending, settling, settled })
     }
 
     /// Where closed correlations are handed over.
@@ -147,14 +123,16 @@ impl Handle {
     /// What is done with events of correlations that are closed now.
     pub fn offer(&self) -> Offer<'_> {
         let (shared, now) = (&*self.shared, Instant::now());
-        let (outbox, left) = if shared.has_room() && shared.places.are_there() {
-            (shared.hold, None)
+        let lanes = shared.lanes.get();
+        let (outbox, left) = if lanes.has_room(now) && shared.places.are_there() {
+            (lanes.hold, None)
         } else {
-            let first_back = shared.lanes.iter().map(|lane| lane.resume_in(now)).min().unwrap_or_default();
+            let first_back = lanes.first_back(LaneSet::MAX, now);
             let reason = if first_back.is_zero() { "full" } else { "away" };
             (first_back.max(LOOK_AFTER_MIN), Some(reason))
         };
-        Offer { shared, outbox, left, begin_by: shared.begin_by(now) }
+        let begin_by = lanes.begin_by(now);
+        Offer { shared, lanes, outbox, left, begin_by }
     }
 }
 
@@ -170,8 +148,8 @@ impl Offer<'_> {
         if let Some(reason) = self.left {
             return metric::left(reason);
         }
-        let place = self.shared.places.take();
-        if !self.shared.launch(Outgoing::of_claim(claim, Utc::now()), self.begin_by, place) {
+        let (outgoing, place) = (Outgoing::of_claim(claim, Utc::now()), self.shared.places.take());
+        if !self.shared.launch(outgoing, &self.lanes, self.begin_by, place) {
             // The others of this offer have taken the room: it is put back.
             metric::left("full");
         }
@@ -179,32 +157,27 @@ impl Offer<'_> {
 }
 
 impl Shared {
-    /// Until when sending may begin that must have ended when an event is anybody's again.
-    pub(crate) fn begin_by(&self, held_from: Instant) -> Instant {
-        held_from + self.hold - self.hold / HOLD_REQUESTS
-    }
-
     /// Whether there is a lane that takes more.
     pub(crate) fn has_room(&self) -> bool {
-        let now = Instant::now();
-        self.lanes.iter().any(|lane| lane.has_room(now))
+        self.lanes.get().has_room(Instant::now())
     }
 
     /// Gives an event to all lanes that lack it and have room; answers whether there was one, or none
     /// lacks it. It is settled when all are done with it. Without a place nobody gets it.
-    pub(crate) fn launch(&self, outgoing: Outgoing, begin_by: Instant, place: Option<Place>) -> bool {
+    pub(crate) fn launch(
+        &self,
+        outgoing: Outgoing,
+        lanes: &Arc<Lanes>,
+        begin_by: Instant,
+        place: Option<Place>,
+    ) -> bool {
         let (now, has_place) = (Instant::now(), place.is_some());
-        let wanted = |lane: &&Arc<Lane>| outgoing.telemetry(lane.signal).items > 0;
-        let set = |had: &dyn Fn(&Receiver) -> bool| -> LaneSet {
-            let lanes = self.lanes.iter().filter(wanted).filter(|lane| had(&lane.receiver));
-            lanes.map(|lane| lane.bit).fold(0, |set, bit| set | bit)
-        };
-        let (wanted, had) = (set(&|_| true), set(&|receiver| outgoing.had.contains(receiver)));
-        let event = InFlight::new(outgoing, begin_by, (wanted, had), self.settled.clone(), place);
+        let wants = |signal| outgoing.telemetry(signal).items > 0;
+        let missing = lanes.lacking(wants, |receiver| outgoing.had.contains(receiver));
+        let event = InFlight::new(outgoing, begin_by, Arc::clone(lanes), self.settled.clone(), place);
         let event = Arc::new(event);
-        let missing = wanted & !had;
-        let lacking = self.lanes.iter().filter(|lane| missing & lane.bit != 0 && has_place);
-        lacking.filter(|lane| lane.has_room(now)).map(|lane| lane.push(&event)).count() > 0 || missing == 0
+        let open = lanes.of(missing).filter(|lane| has_place && lane.has_room(now));
+        open.map(|lane| lane.push(&event)).count() > 0 || missing == 0
     }
 }
 

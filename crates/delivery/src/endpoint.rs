@@ -2,18 +2,23 @@
 
 mod file;
 
+#[cfg(test)]
+pub(crate) use file::parse;
+
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::Deserialize;
+use service_lifecycle::{FileError, Files};
 use state_core::Signal;
 
-use crate::{DeliveryConfig, Protocol};
+use crate::{DeliveryConfig, Protocol, roster::Source};
 
 /// Endpoints are labels of metrics, and each takes memory for what is on its way to it.
 const ENDPOINTS_MAX: usize = 32;
@@ -137,33 +142,39 @@ fn signals_default() -> Vec<Signal> {
     vec![Signal::Traces, Signal::Logs]
 }
 
-impl Endpoint {
-    /// The endpoints of a configuration; none where nothing is delivered.
-    ///
-    /// # Errors
-    /// What is wrong with the file.
-    pub(crate) fn all(config: &DeliveryConfig) -> Result<Vec<Self>, EndpointError> {
-        if !config.endpoints.is_empty() {
-            return file::read(config.endpoints.as_ref());
-        }
-        if config.url.is_empty() {
-            return Ok(Vec::new());
-        }
-        let entry = Entry {
-            name: DEFAULT.to_owned(),
-            url: config.url.clone(),
-            protocol: config.protocol,
-            headers: BTreeMap::new(),
-            compression: Compression::default(),
-            timeout_ms: timeout_ms_default(),
-            tls: TlsFiles::default(),
-            batch_bytes_max: batch_bytes_max_default(),
-            signals: signals_default(),
-        };
-        let wrong = |reason| EndpointError::Client { endpoint: DEFAULT.to_owned(), reason };
-        Ok(vec![entry.check().map_err(wrong)?])
+/// The endpoints of a configuration, as they are at any time; `None` where nothing is delivered.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(crate) fn open(config: &DeliveryConfig, files: &Files) -> Result<Option<Source>, EndpointError> {
+    if !config.endpoints.is_empty() {
+        let file = PathBuf::from(&config.endpoints);
+        let named = file.clone();
+        let read = move |contents: &[Vec<u8>]| file::read(&named, &contents[0]);
+        let watched = files.open(vec![file], read);
+        let watched = watched.map_err(|FileError { file, reason }| EndpointError::File { file, reason })?;
+        return Ok(Some(Box::new(move || watched.current())));
     }
+    if config.url.is_empty() {
+        return Ok(None);
+    }
+    let entry = Entry {
+        name: DEFAULT.to_owned(),
+        url: config.url.clone(),
+        protocol: config.protocol,
+        headers: BTreeMap::new(),
+        compression: Compression::default(),
+        timeout_ms: timeout_ms_default(),
+        tls: TlsFiles::default(),
+        batch_bytes_max: batch_bytes_max_default(),
+        signals: signals_default(),
+    };
+    let wrong = |reason| EndpointError::Client { endpoint: DEFAULT.to_owned(), reason };
+    let endpoints = Arc::new(vec![entry.check().map_err(wrong)?]);
+    Ok(Some(Box::new(move || Arc::clone(&endpoints))))
+}
 
+impl Endpoint {
     /// Whether its URL asks for TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.url.starts_with("https://")

@@ -1,19 +1,22 @@
 //! An event while it is in memory: which lanes have it, and what becomes of it when none holds it any more.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use chrono::{DateTime, Utc};
 use metrics::Gauge;
-use state_core::EventId;
+use state_core::{EventId, Receiver, Signal};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::Instant,
 };
 
-use crate::{metric, outgoing::Outgoing};
+use crate::{lanes::Lanes, metric, outgoing::Outgoing};
 
 /// Most events in memory that are being delivered or noted as delivered.
 const IN_FLIGHT_EVENTS_MAX: usize = 16_384;
@@ -27,10 +30,8 @@ pub(crate) struct InFlight {
     pub(crate) outgoing: Outgoing,
     /// Until when sending it may begin. After that, somebody else may be sending it.
     pub(crate) begin_by: Instant,
-    /// Lanes that are to have it.
-    wanted: LaneSet,
-    /// Lanes that had it before.
-    had: LaneSet,
+    /// Those that there were when it came.
+    lanes: Arc<Lanes>,
     /// Lanes that have got it since.
     gained: AtomicU64,
     settled: mpsc::UnboundedSender<Settled>,
@@ -41,10 +42,12 @@ pub(crate) struct InFlight {
 pub(crate) struct Settled {
     pub(crate) id: EventId,
     pub(crate) closed: DateTime<Utc>,
-    /// Lanes that have got it.
-    pub(crate) gained: LaneSet,
-    /// Lanes that lack it.
-    pub(crate) missing: LaneSet,
+    /// Signals of which there is something in it.
+    signals: Vec<Signal>,
+    /// Who had it before.
+    had: Vec<Receiver>,
+    /// Who has got it.
+    pub(crate) gained: Vec<Receiver>,
     /// When it came to that.
     pub(crate) at: Instant,
     /// Its place among the events in flight, which it keeps until the store knows.
@@ -100,12 +103,11 @@ impl InFlight {
     pub(crate) fn new(
         outgoing: Outgoing,
         begin_by: Instant,
-        (wanted, had): (LaneSet, LaneSet),
+        lanes: Arc<Lanes>,
         settled: mpsc::UnboundedSender<Settled>,
         place: Option<Place>,
     ) -> Self {
-        let gained = AtomicU64::new(0);
-        Self { outgoing, begin_by, wanted, had, gained, settled, place }
+        Self { outgoing, begin_by, lanes, gained: AtomicU64::new(0), settled, place }
     }
 
     /// Notes that a lane is done with it: it has it, or will never take it.
@@ -120,12 +122,22 @@ impl Drop for InFlight {
         let settled = Settled {
             id: self.outgoing.id.clone(),
             closed: self.outgoing.closed,
-            gained,
-            missing: self.wanted & !self.had & !gained,
+            signals: self.outgoing.signals().collect(),
+            had: mem::take(&mut self.outgoing.had),
+            gained: self.lanes.of(gained).map(|lane| lane.receiver).collect(),
             at: Instant::now(),
             _place: self.place.take(),
         };
         // Where nobody notes it any more, the outbox gives it away again.
         let _ = self.settled.send(settled);
+    }
+}
+
+impl Settled {
+    /// Which lanes lack it. There may be others than when it came: it waits for those that are new, and
+    /// for none that is gone.
+    pub(crate) fn missing(&self, lanes: &Lanes) -> LaneSet {
+        let has = |receiver: &Receiver| self.had.contains(receiver) || self.gained.contains(receiver);
+        lanes.lacking(|signal| self.signals.contains(&signal), has)
     }
 }

@@ -51,7 +51,7 @@ impl Lane {
     pub(crate) fn new(
         endpoint: &str,
         signal: Signal,
-        place: usize,
+        place: u32,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Share>) {
         // Its length is bounded by the bytes, of which an event has some in any case.
         let (queue, incoming) = mpsc::unbounded_channel();

@@ -16,9 +16,11 @@ mod delivery;
 mod endpoint;
 mod in_flight;
 mod lane;
+mod lanes;
 mod metric;
 mod outbox;
 mod outgoing;
+mod roster;
 #[cfg(test)]
 mod sample;
 mod settle;

@@ -70,6 +70,13 @@ pub const METRICS: &[Metric] = &[
         help: "Events given back to the outbox because an endpoint lacks them.",
     },
     Metric {
+        name: "delivery_endpoints_changes_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Changes of the file of endpoints, by result: used, or refused when it is wrong and the endpoints before \
+               stay in use.",
+    },
+    Metric {
         name: "delivery_unsettled_events_total",
         kind: Kind::Counter,
         unit: None,
@@ -145,6 +152,10 @@ pub(crate) fn claimed(events: usize) {
 
 pub(crate) fn put_back(events: usize) {
     counter!("delivery_put_back_events_total").increment(events as u64);
+}
+
+pub(crate) fn endpoints_changed(result: &'static str) {
+    counter!("delivery_endpoints_changes_total", "result" => result).increment(1);
 }
 
 pub(crate) fn unsettled(events: usize) {

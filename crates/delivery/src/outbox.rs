@@ -92,13 +92,14 @@ struct Look {
 }
 
 async fn look(outbox: &impl Outbox, shared: &Shared) -> Result<Look> {
-    let begin_by = shared.begin_by(Instant::now());
-    let events = outbox.claim(CLAIMED_MAX, shared.hold).await?;
+    let lanes = shared.lanes.get();
+    let begin_by = lanes.begin_by(Instant::now());
+    let events = outbox.claim(CLAIMED_MAX, lanes.hold).await?;
     let mut look = Look { claimed: events.len(), is_any_on_its_way: false };
     metric::claimed(look.claimed);
     for event in events {
         let place = Some(shared.places.wait().await);
-        look.is_any_on_its_way |= shared.launch(Outgoing::of_event(event), begin_by, place);
+        look.is_any_on_its_way |= shared.launch(Outgoing::of_event(event), &lanes, begin_by, place);
     }
     Ok(look)
 }

@@ -49,6 +49,11 @@ impl Outgoing {
         Self { id, closed, had: delivered, traces, logs }
     }
 
+    /// Signals of which there is something to send.
+    pub(crate) fn signals(&self) -> impl Iterator<Item = Signal> {
+        [Signal::Traces, Signal::Logs].into_iter().filter(|signal| self.telemetry(*signal).items > 0)
+    }
+
     pub(crate) fn telemetry(&self, signal: Signal) -> &Telemetry {
         match signal {
             Signal::Traces => &self.traces,

@@ -1,6 +1,6 @@
 //! Notes in the store what came of events: those that all have are removed, others put back.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chrono::Utc;
 use rand::Rng as _;
@@ -12,7 +12,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{in_flight::Settled, lane::Lane, metric, outbox::Outbox};
+use crate::{
+    in_flight::Settled,
+    lanes::{CurrentLanes, Lanes},
+    metric,
+    outbox::Outbox,
+};
 
 /// Most events that are taken from the queue at once.
 const TAKEN_MAX: usize = 1024;
@@ -29,10 +34,8 @@ const AGE_PART: u32 = 4;
 /// Settles events.
 pub(crate) struct Settler<O> {
     pub(crate) outbox: O,
-    pub(crate) lanes: Arc<[Arc<Lane>]>,
+    pub(crate) lanes: CurrentLanes,
     pub(crate) settled: mpsc::UnboundedReceiver<Settled>,
-    /// How long it is tried; after that somebody else may have delivered the event once more.
-    pub(crate) give_up_after: Duration,
     /// From then on others are to have at once what is put back.
     pub(crate) draining: CancellationToken,
 }
@@ -63,10 +66,12 @@ impl<O: Outbox> Settler<O> {
 
     /// Tries once; answers what is to be tried again.
     async fn settle(&self, pending: Vec<Settled>) -> Vec<Settled> {
-        let (lacking, done): (Vec<_>, Vec<_>) = pending.into_iter().partition(|event| event.missing != 0);
+        let lanes = self.lanes.get();
+        let (lacking, done): (Vec<_>, Vec<_>) =
+            pending.into_iter().partition(|event| event.missing(&lanes) != 0);
         let ids: Vec<EventId> = done.iter().map(|event| event.id.clone()).collect();
         let removed = async { if ids.is_empty() { Ok(()) } else { self.outbox.remove(&ids).await } };
-        let events: Vec<PutBack> = lacking.iter().map(|event| self.put_back(event)).collect();
+        let events: Vec<PutBack> = lacking.iter().map(|event| self.put_back(event, &lanes)).collect();
         let count = events.len();
         let put_back = async { if count == 0 { Ok(()) } else { self.outbox.put_back(events).await } };
         let (removed, put_back) = tokio::join!(removed, put_back);
@@ -80,8 +85,9 @@ impl<O: Outbox> Settler<O> {
                 left.extend(events);
             }
         }
+        // After that somebody else may have delivered the event once more.
         let (given_up, left): (Vec<_>, Vec<_>) =
-            left.into_iter().partition(|event| event.at.elapsed() >= self.give_up_after);
+            left.into_iter().partition(|event| event.at.elapsed() >= lanes.hold);
         self.give_up(&given_up);
         left
     }
@@ -93,24 +99,18 @@ impl<O: Outbox> Settler<O> {
         }
     }
 
-    fn put_back(&self, event: &Settled) -> PutBack {
-        let gained = self.lanes.iter().filter(|lane| event.gained & lane.bit != 0);
-        PutBack {
-            event: event.id.clone(),
-            delivered: gained.map(|lane| lane.receiver).collect(),
-            look_after: self.look_after(event),
-        }
+    fn put_back(&self, event: &Settled, lanes: &Lanes) -> PutBack {
+        let look_after = self.look_after(event, lanes);
+        PutBack { event: event.id.clone(), delivered: event.gained.clone(), look_after }
     }
 
-    fn look_after(&self, event: &Settled) -> Duration {
+    fn look_after(&self, event: &Settled, lanes: &Lanes) -> Duration {
         if self.draining.is_cancelled() {
             return Duration::ZERO;
         }
         let age = (Utc::now() - event.closed).to_std().unwrap_or_default();
         let patience = (age / AGE_PART).clamp(LOOK_AFTER_MIN, LOOK_AFTER_MAX);
-        let now = Instant::now();
-        let missing = self.lanes.iter().filter(|lane| event.missing & lane.bit != 0);
-        let first_back = missing.map(|lane| lane.resume_in(now)).min().unwrap_or_default();
+        let first_back = lanes.first_back(event.missing(lanes), Instant::now());
         patience.max(first_back).mul_f64(rand::rng().random_range(1.0..1.2))
     }
 }

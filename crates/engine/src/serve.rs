@@ -64,7 +64,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let listener = bind(config.grpc.listen, "grpc.listen").await?;
     let tls = Tls::open(&files, &config.grpc.tls, &["h2"])?;
     let guard = Guard::open(&files, &config.auth)?;
-    let delivery = Delivery::start(&config.delivery, Arc::clone(&store))?;
+    let delivery = Delivery::start(&config.delivery, Arc::clone(&store), &files)?;
     let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls);
     let unkept = Arc::<Unkept>::default();
     let activity = Activity::new();

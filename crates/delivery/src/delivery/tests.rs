@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use otlp_proto::opentelemetry::proto::trace::v1::TracesData;
 use prost::Message as _;
 use state_core::{Error, Event, EventId, PutBack, Result};
@@ -178,14 +179,47 @@ impl Outbox for Store {
     }
 }
 
+/// An endpoint of which only the name counts: it is played.
+fn named(name: &str) -> endpoint::Endpoint {
+    let text = format!("[[endpoint]]\nname = '{name}'\nurl = 'http://{name}'\nsignals = ['traces']");
+    let timeout_ms = TIMEOUT.as_millis();
+    let text = format!("{text}\ntimeout_ms = {timeout_ms}\nbatch_bytes_max = {BATCH_BYTES_MAX}");
+    endpoint::parse(&text).unwrap().remove(0)
+}
+
 fn deliver(store: &Store, endpoints: &[(&str, &Endpoint)]) -> Delivery {
-    let way = |(name, endpoint): &(&str, &Endpoint)| Way {
-        endpoint: (*name).to_owned(),
-        signal: Signal::Traces,
-        batch_bytes_max: BATCH_BYTES_MAX,
-        transport: (*endpoint).clone(),
+    follow(store, endpoints).0
+}
+
+/// Delivers to what is put into the second value.
+fn follow(store: &Store, endpoints: &[(&str, &Endpoint)]) -> (Delivery, Roll) {
+    let roll = Roll(Arc::default());
+    roll.becomes(endpoints);
+    let (source, played) = (roll.clone(), roll.clone());
+    let source = Box::new(move || Arc::clone(&source.0.lock().unwrap().0));
+    let connect = move |endpoint: &endpoint::Endpoint, _| match played.0.lock().unwrap().1.get(&endpoint.url)
+    {
+        Some(played) => Ok(played.clone()),
+        None => Err(EndpointError::Client { endpoint: endpoint.name.clone(), reason: "unknown".into() }),
     };
-    Delivery::assemble(store.clone(), endpoints.iter().map(way).collect(), HOLD)
+    (Delivery::assemble(store.clone(), source, connect).unwrap(), roll)
+}
+
+/// Which endpoints there are, and who plays them.
+#[derive(Clone)]
+struct Roll(Arc<Mutex<Played>>);
+
+/// The endpoints as they are configured, and those who play them by URL.
+type Played = (Arc<Vec<endpoint::Endpoint>>, BTreeMap<String, Endpoint>);
+
+impl Roll {
+    fn becomes(&self, endpoints: &[(&str, &Endpoint)]) {
+        let named: Vec<_> = endpoints.iter().map(|(name, _)| named(name)).collect();
+        let played =
+            named.iter().zip(endpoints).map(|(named, (_, played))| (named.url.clone(), (*played).clone()));
+        let played = played.collect();
+        *self.0.lock().unwrap() = (Arc::new(named), played);
+    }
 }
 
 /// Closes traces and hands them over.
@@ -407,4 +441,80 @@ async fn what_does_not_fit_into_memory_is_left_to_the_outbox() {
     until("the outbox is empty", || store.len() == 0).await;
     assert_eq!(slow.taken().iter().filter(|trace| **trace == 3).count(), 1);
     assert!(store.content().claims > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_added_gets_what_is_closed_from_then_on() {
+    let (store, first, second) = (Store::default(), Endpoint::new([Act::Take]), Endpoint::new([Act::Take]));
+    let (delivery, roll) = follow(&store, &[("first", &first)]);
+    close(&store, &delivery, [1]);
+    until("the outbox is empty", || store.len() == 0).await;
+    roll.becomes(&[("first", &first), ("second", &second)]);
+    sleep(Duration::from_secs(2)).await;
+    close(&store, &delivery, [2]);
+    until("the outbox is empty", || store.len() == 0).await;
+    assert_eq!((first.taken(), second.taken()), (vec![1, 2], vec![2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_on_its_way_goes_to_an_endpoint_that_is_added_meanwhile() {
+    let first = Endpoint::new([Act::TakeAfter(TIMEOUT / 2), Act::Take]);
+    let (store, second) = (Store::default(), Endpoint::new([Act::Take]));
+    let (delivery, roll) = follow(&store, &[("first", &first)]);
+    close(&store, &delivery, [1]);
+    until("a request is on its way", || first.requests().len() == 1).await;
+    roll.becomes(&[("first", &first), ("second", &second)]);
+    until("the outbox is empty", || store.len() == 0).await;
+    assert_eq!((first.taken(), second.taken()), (vec![1], vec![1]), "each once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_gone_is_not_waited_for() {
+    let (store, healthy, away) = (Store::default(), Endpoint::new([Act::Take]), Endpoint::new([Act::Fail]));
+    let (delivery, roll) = follow(&store, &[("healthy", &healthy), ("away", &away)]);
+    close(&store, &delivery, 1..=9);
+    sleep(HOLD).await;
+    assert_eq!((store.len(), healthy.taken()), (9, Vec::from_iter(1..=9)));
+    roll.becomes(&[("healthy", &healthy)]);
+    until("the outbox is empty", || store.len() == 0).await;
+    assert_eq!(healthy.taken(), Vec::from_iter(1..=9), "each once");
+    close(&store, &delivery, [10]);
+    let attempts = away.requests().len();
+    until("the outbox is empty", || store.len() == 0).await;
+    assert_eq!(away.requests().len(), attempts);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_cannot_be_used_leave_those_before_in_use() {
+    let counted = Counted::new();
+    let (store, first) = (Store::default(), Endpoint::new([Act::Take]));
+    let (delivery, roll) = follow(&store, &[("first", &first)]);
+    roll.0.lock().unwrap().0 = Arc::new(vec![named("unknown")]);
+    let refused = "delivery_endpoints_changes_total{result=\"refused\"} 1";
+    until("they are refused", || counted.has(refused)).await;
+    close(&store, &delivery, [1]);
+    until("the outbox is empty", || store.len() == 0).await;
+    assert_eq!(first.taken(), [1]);
+}
+
+/// Metrics of this thread, on which everything of a test runs.
+struct Counted {
+    handle: PrometheusHandle,
+    _recorder: metrics::LocalRecorderGuard<'static>,
+}
+
+impl Counted {
+    fn new() -> Self {
+        // A guard borrows its recorder; a test is short.
+        let recorder: &'static _ = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
+        Self { handle: recorder.handle(), _recorder: metrics::set_default_local_recorder(recorder) }
+    }
+
+    fn text(&self) -> String {
+        self.handle.render()
+    }
+
+    fn has(&self, line: &str) -> bool {
+        self.text().lines().any(|found| found == line)
+    }
 }

@@ -1,12 +1,14 @@
 //! The file of endpoints, `delivery.endpoints`.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{collections::HashSet, path::Path};
 
 use serde::Deserialize;
-use service_lifecycle::line_at;
+use service_lifecycle::{FileError, line_at};
+use state_core::Signal;
 use toml::Spanned;
 
-use super::{ENDPOINTS_MAX, Endpoint, EndpointError, Entry};
+use super::{ENDPOINTS_MAX, Endpoint, Entry};
+use crate::{client::Client, metric};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,17 +17,24 @@ struct File {
     endpoint: Vec<Spanned<Entry>>,
 }
 
-/// Reads the endpoints of a file.
+/// Reads the endpoints of a file, and tries whether each has what it needs.
 ///
 /// # Errors
 /// What is wrong, in which line and endpoint.
-pub(super) fn read(file: &Path) -> Result<Vec<Endpoint>, EndpointError> {
-    let wrong = |reason| EndpointError::File { file: file.to_owned(), reason };
-    let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    parse(&text).map_err(wrong)
+pub(super) fn read(file: &Path, contents: &[u8]) -> Result<Vec<Endpoint>, FileError> {
+    let endpoints = std::str::from_utf8(contents).map_err(|_| "expected UTF-8".to_owned()).and_then(parse);
+    let usable = endpoints.and_then(|endpoints| {
+        let try_one = |endpoint| Client::new(endpoint, Signal::Traces).map(drop);
+        endpoints.iter().try_for_each(try_one).map_err(|error| error.to_string())?;
+        Ok(endpoints)
+    });
+    usable.map_err(|reason| {
+        metric::endpoints_changed("refused");
+        FileError::new(file, reason)
+    })
 }
 
-fn parse(text: &str) -> Result<Vec<Endpoint>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Endpoint>, String> {
     let line = |start: usize| line_at(text, start);
     let read: File = toml::from_str(text).map_err(|error| {
         let line = line(error.span().map_or(0, |span| span.start));
@@ -59,12 +68,15 @@ fn without_values(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{fs, time::Duration};
 
-    use state_core::Signal;
+    use service_lifecycle::Files;
 
     use super::*;
-    use crate::{Protocol, endpoint::Compression};
+    use crate::{
+        DeliveryConfig, Protocol,
+        endpoint::{self, Compression},
+    };
 
     const SAMPLE: &str = include_str!("../../../../deploy/config/endpoints.toml");
 
@@ -83,6 +95,26 @@ mod tests {
         for key in ["ca", "certificate", "key"] {
             assert!(first.contains(&format!("{key} = ")), "tls.{key} is missing in:\n{first}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_file_is_used_and_a_broken_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("endpoints.toml");
+        let write = |name: &str, url: &str| {
+            fs::write(&file, format!("[[endpoint]]\nname = '{name}'\nurl = '{url}'")).unwrap();
+        };
+        write("a", "http://a:1");
+        let config = DeliveryConfig { endpoints: file.display().to_string(), ..DeliveryConfig::default() };
+        let files = Files::default();
+        let source = endpoint::open(&config, &files).unwrap().unwrap();
+        let following = tokio::spawn(files.follow());
+        for (name, url, expected) in [("b", "http://b:1", "b"), ("c", "c", "b"), ("d", "http://d:1", "d")] {
+            write(name, url);
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            assert_eq!(source()[0].name, expected, "{name}");
+        }
+        following.abort();
     }
 
     #[test]
