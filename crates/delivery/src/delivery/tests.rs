@@ -497,6 +497,58 @@ async fn endpoints_that_cannot_be_used_leave_those_before_in_use() {
     assert_eq!(first.taken(), [1]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_put_back_is_put_back_when_the_store_answers_again() {
+    let (store, endpoint) = (Store::default(), Endpoint::new([Act::Fail, Act::Take]));
+    let delivery = deliver(&store, &[("a", &endpoint)]);
+    let began = Instant::now();
+    close(&store, &delivery, [1]);
+    store.is_away(true);
+    sleep(Duration::from_secs(5)).await;
+    store.is_away(false);
+    until("the outbox is empty", || store.len() == 0).await;
+    assert_eq!(endpoint.taken(), [1]);
+    // Without another attempt it would have been left to this engine until then.
+    assert!(began.elapsed() < HOLD, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_cannot_be_noted_for_too_long_is_counted_and_repeated() {
+    let counted = Counted::new();
+    let (store, endpoint) = (Store::default(), Endpoint::new([Act::Take]));
+    let delivery = deliver(&store, &[("a", &endpoint)]);
+    close(&store, &delivery, [1]);
+    store.is_away(true);
+    sleep(HOLD - Duration::from_secs(1)).await;
+    assert!(!counted.has("delivery_unsettled_events_total 1"), "it is still tried");
+    sleep(Duration::from_secs(2)).await;
+    assert!(counted.has("delivery_unsettled_events_total 1"), "{}", counted.text());
+    store.is_away(false);
+    until("the outbox is empty", || store.len() == 0).await;
+    assert_eq!(endpoint.requests(), [[1], [1]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_to_the_outbox_is_counted_by_its_reason() {
+    let counted = Counted::new();
+    let left = |reason, events| format!("delivery_left_events_total{{reason=\"{reason}\"}} {events}");
+    let (store, endpoint) = (Store::default(), Endpoint::new([Act::Fail, Act::TakeAfter(TIMEOUT)]));
+    let delivery = deliver(&store, &[("a", &endpoint)]);
+    close(&store, &delivery, [1]);
+    until("it has failed", || endpoint.requests().len() == 1).await;
+    close(&store, &delivery, 2..=4);
+    assert!(counted.has(&left("away", 3)), "{}", counted.text());
+
+    until("it is tried again", || endpoint.requests().len() == 2).await;
+    let handle = delivery.handle();
+    let large = claim(5, &[traces(5, &Vec::from_iter(1..=255))], 0);
+    while handle.shared.has_room() {
+        handle.offer().hand_over(&large);
+    }
+    close(&store, &delivery, 6..=7);
+    assert!(counted.has(&left("full", 2)), "{}", counted.text());
+}
+
 /// Metrics of this thread, on which everything of a test runs.
 struct Counted {
     handle: PrometheusHandle,
