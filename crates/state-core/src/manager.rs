@@ -117,7 +117,7 @@ pub trait StateManager: fmt::Debug + Send + Sync + 'static {
     /// Tells what has become of everything the store was given, by all replicas and for all tenants.
     ///
     /// It is counted in the same steps in which the state changes, and lives where the state lives: the
-    /// death of a replica changes nothing. It begins anew with the state, and in a store that loses what
+    /// death of a replica changes nothing. What has expired is where it was until it is freed. It begins anew with the state, and in a store that loses what
     /// nobody has touched for 30 days, after that time.
     async fn get_ledger(&self) -> Result<Ledger>;
 

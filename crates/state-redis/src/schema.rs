@@ -66,9 +66,15 @@ pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> R
 /// # Errors
 /// It cannot be, or does not answer.
 pub(crate) async fn inspect(attempted: &str, node: &Node) -> Result<usize> {
-    let sections = ["server", "memory", "replication"].map(|section| Command::new("INFO", [section]));
-    let info = node.send(sections.into()).await;
-    let info = info.map_err(|error| error::redis(attempted, Some(&node.address), &error))?;
+    let info = node.send(vec![Command::new("INFO", ["server", "memory", "replication"])]).await;
+    let info = info.map_err(|error| {
+        // Several sections at once are new in Redis 7.
+        if error.details().contains("syntax error") {
+            let reason = format!("the server at {} is older than Redis 7.0", node.address);
+            return error::misconfigured(attempted, reason);
+        }
+        error::redis(attempted, Some(&node.address), &error)
+    })?;
     let info: String = info.into_iter().filter_map(|text| text.into_string()).collect();
     let field =
         |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);

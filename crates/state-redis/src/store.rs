@@ -198,11 +198,9 @@ impl StateManager for RedisStateManager {
         } else {
             pack()
         };
-        let appended =
-            append::append(&self.router, &self.append, &attempted, entries, &self.in_flight, deadline);
-        let indexed = indexed.write(&self.router, &self.keys, self.settings.ttl, &attempted, deadline);
-        let (outcomes, ()) = tokio::try_join!(appended, indexed)?;
-        Ok(outcomes)
+        // What is there can be found by its keys, whatever fails in between.
+        indexed.write(&self.router, &self.keys, self.settings.ttl, &attempted, deadline).await?;
+        append::append(&self.router, &self.append, &attempted, entries, &self.in_flight, deadline).await
     }
 
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
@@ -394,8 +392,6 @@ impl StateManager for RedisStateManager {
 
     async fn get_ledger(&self) -> Result<Ledger> {
         self.open("read the ledger").await?;
-        // What has expired is entered as such.
-        self.expire().await?;
         ledger::read(&self.router, &self.keys).await
     }
 

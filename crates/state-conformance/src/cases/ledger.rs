@@ -169,6 +169,7 @@ pub(crate) async fn what_expires_is_counted_by_where_it_was(space: Space) {
     finish(&*store, claim(&*store).await.finish("done")).await;
     append(&*store, &key("d"), spans(4, 4)).await;
     eventually("all have expired", async || {
+        store.expire().await.unwrap();
         let ledger = ledger(&*store).await;
         ledger.spans.pending + ledger.spans.stored + ledger.logs.stored == 0
     })

@@ -167,6 +167,9 @@ for k = 6, #KEYS do
   end
 end
 
+if #exp > 0 then
+  enter_unseen(KEYS[5], KEYS[2], now)
+end
 for number, index in ipairs({time, exp, due}) do
   if #index > 0 then
     put_places(KEYS[number], index)
@@ -182,5 +185,5 @@ for outcome, account in pairs({['0'] = 'kept', ['1'] = 'duplicate', ['2'] = 'ref
   count_items(sums, account, spans, logs)
 end
 count_items(sums, 'pending', unpack(tallies['0']))
-enter_sums(KEYS[5], sums, now)
+enter_sums(KEYS[5], sums, now, held)
 return table.concat(outcomes)

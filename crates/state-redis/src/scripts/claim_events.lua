@@ -15,7 +15,7 @@ for k = 2, #KEYS do
   local due = redis.call('ZSCORE', KEYS[1], member)
   if due and tonumber(due) <= now then
     local c, _, events = living(key, now, 'e')
-    if events then
+    if events and events ~= '' then
       place(looks, now + lease, member)
       local fields = redis.call('HGETALL', key)
       fields[#fields + 1] = k

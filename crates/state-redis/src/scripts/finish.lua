@@ -8,7 +8,9 @@
 
 local grace = tonumber(ARGV[1])
 local now = clock()
-local answers, looks, closed, told, held, sums = {}, {}, {}, {}, 0, {}
+local answers, looks, closed, told, held = {}, {}, {}, {}, 0
+-- Spans and log records that were pending, and those of them that are new.
+local all_spans, all_logs, new_spans, new_logs = 0, 0, 0, 0
 for k = 4, #KEYS do
   local key = KEYS[k]
   local at = k * 7 - 26
@@ -31,11 +33,8 @@ for k = 4, #KEYS do
       local is_kept = is_told and hold >= 0
       local pending_spans, pending_logs = c.spans - s.settled_spans, c.logs - s.settled_logs
       local spans, logs = math.min(tonumber(ARGV[at + 5]), pending_spans), math.min(tonumber(ARGV[at + 6]), pending_logs)
-      count_items(sums, 'pending', -pending_spans, -pending_logs)
-      count_items(sums, 'stored', spans, logs)
-      -- The rest had been sent already, within other batches.
-      count_items(sums, 'kept', spans - pending_spans, logs - pending_logs)
-      count_items(sums, 'duplicate', pending_spans - spans, pending_logs - logs)
+      all_spans, all_logs, new_spans, new_logs =
+        all_spans + pending_spans, all_logs + pending_logs, new_spans + spans, new_logs + logs
       s.settled_spans, s.settled_logs = c.spans, c.logs
       s.stored_spans, s.stored_logs = s.stored_spans + spans, s.stored_logs + logs
       if is_told then
@@ -62,5 +61,11 @@ if #told > 0 then
   redis.call('ZADD', KEYS[2], 'LT', unpack(told))
   hold_index(KEYS[2], held)
 end
+local sums = {}
+count_items(sums, 'pending', -all_spans, -all_logs)
+count_items(sums, 'stored', new_spans, new_logs)
+-- The rest had been sent already, within other batches.
+count_items(sums, 'kept', new_spans - all_spans, new_logs - all_logs)
+count_items(sums, 'duplicate', all_spans - new_spans, all_logs - new_logs)
 enter_sums(KEYS[3], sums, now)
 return table.concat(answers)

@@ -170,14 +170,29 @@ end
 -- How long the ledger is kept after what was entered last: 30 days in microseconds.
 local LEDGER_LIFE = 2592000000000
 
--- Enters what was counted into the ledger.
-local function enter_sums(ledger, sums, now)
+-- Enters what was counted into the ledger, and keeps it at least as long as a correlation that lives until a time.
+local function enter_sums(ledger, sums, now, time)
   if next(sums) then
     for field, by in pairs(sums) do
       redis.call('HINCRBY', ledger, field, whole(by))
     end
-    hold_index(ledger, now + LEDGER_LIFE)
+    hold_index(ledger, math.max(now + LEDGER_LIFE, time or 0))
   end
+end
+
+-- Enters into the ledger that everything in a bucket without correlations has expired, where nobody saw it.
+local function enter_unseen(ledger, exp, now)
+  if redis.call('EXISTS', exp) == 1 then
+    return
+  end
+  local sums = {}
+  for _, account in ipairs({'pending', 'stored'}) do
+    local spans, logs = unpack(redis.call('HMGET', ledger, 'spans.' .. account, 'logs.' .. account))
+    spans, logs = tonumber(spans or 0), tonumber(logs or 0)
+    count_items(sums, account, -spans, -logs)
+    count_items(sums, 'expired.unseen', spans, logs)
+  end
+  enter_sums(ledger, sums, now)
 end
 
 -- Enters into the ledger that a correlation is gone: deleted if it was alive, else expired.
@@ -195,7 +210,8 @@ local function count_removed(sums, key, now)
     return
   end
   local spans, logs = 0, 0
-  for _, e in ipairs(read_events(have[3] or '')) do
+  local is_readable, events = pcall(read_events, have[3] or '')
+  for _, e in ipairs(is_readable and events or {}) do
     spans, logs = spans + e.spans, logs + e.logs
   end
   count_items(sums, 'expired.pending', pending_spans, pending_logs)

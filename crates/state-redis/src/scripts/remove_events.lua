@@ -25,8 +25,7 @@ for k = 3, #KEYS do
   if #kept > 0 then
     redis.call('HSET', key, 's', write_state(s), 'e', table.concat(kept))
   elseif text ~= '' then
-    redis.call('HSET', key, 's', write_state(s))
-    redis.call('HDEL', key, 'e')
+    redis.call('HSET', key, 's', write_state(s), 'e', '')
     emptied[#emptied + 1] = member_of(key)
   end
 end

@@ -37,6 +37,7 @@ for first = 1015, #ARGV, 1000 do
 end
 guard_key(key, c.guard)
 local member = member_of(key)
+enter_unseen(KEYS[5], KEYS[2], now)
 redis.call('ZADD', KEYS[1], whole(c.indexed), member)
 redis.call('ZADD', KEYS[2], whole(c.expires), member)
 redis.call('ZADD', KEYS[3], whole(s.look), member)
@@ -44,4 +45,4 @@ redis.call('ZREM', KEYS[4], member)
 for index = 1, 3 do
   hold_index(KEYS[index], c.guard)
 end
-enter_sums(KEYS[5], sums, now)
+enter_sums(KEYS[5], sums, now, c.guard)
