@@ -1,6 +1,7 @@
 //! Closes correlations that are whole, idle, old or full, and hands them over for delivery. All engines of a
 //! state share the work.
 
+mod agenda;
 mod verdict;
 
 use std::{sync::Arc, time::Duration};
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{activity::Activity, link::Linker, metrics, watch::Watchers};
+use agenda::Agenda;
 use verdict::Verdict;
 pub(crate) use verdict::{Cause, Close, Rules};
 
@@ -42,6 +44,8 @@ pub(crate) struct Closer {
     watchers: Watchers,
     /// What this engine does besides.
     activity: Activity,
+    /// When to look at what it has put back.
+    agenda: Agenda,
     /// From when on it counts that nothing has arrived.
     calm_from: Instant,
 }
@@ -55,7 +59,16 @@ impl Closer {
         watchers: Watchers,
         activity: Activity,
     ) -> Self {
-        Self { store, rules, delivery, linker, watchers, activity, calm_from: Instant::now() }
+        Self {
+            store,
+            rules,
+            delivery,
+            linker,
+            watchers,
+            activity,
+            agenda: Agenda::new(),
+            calm_from: Instant::now(),
+        }
     }
 
     /// Closes until it is stopped; what it has begun by then is finished and handed over.
@@ -72,9 +85,10 @@ impl Closer {
                 }
             }
             // Engines that started together do not look together for ever.
-            let is_active = self.is_active();
+            let is_active = self.activity.is_within(self.rules.grace + CALM);
             let tick = if is_active { TICK } else { IDLE_TICK };
             let pause = tick.mul_f64(rand::rng().random_range(0.8..1.2));
+            let pause = self.agenda.next().map_or(pause, |next| next.min(pause));
             tokio::select! {
                 () = stopped.cancelled() => return self,
                 () = sleep(pause) => {}
@@ -84,16 +98,11 @@ impl Closer {
         }
     }
 
-    /// Until all that it has taken in must have been closed, an engine looks often.
-    fn is_active(&self) -> bool {
-        self.activity.is_within(self.rules.window + CALM)
-    }
-
     /// Closes everything, due or not: for a state that is about to end.
     ///
     /// # Errors
     /// What the store says.
-    pub(crate) async fn close_all(&self) -> state_core::Result<()> {
+    pub(crate) async fn close_all(&mut self) -> state_core::Result<()> {
         loop {
             let claims = self.store.claim_active(CLAIMED_MAX, LEASE).await?;
             if claims.is_empty() {
@@ -104,14 +113,13 @@ impl Closer {
     }
 
     /// Takes what is due, decides, and closes or gives back; answers how many were taken.
-    async fn look(&self) -> state_core::Result<usize> {
+    async fn look(&mut self) -> state_core::Result<usize> {
         let claims = self.store.claim_due(CLAIMED_MAX, LEASE).await?;
         let claimed = claims.len();
         if claimed > 0 {
-            // What is put back is looked at again.
-            self.activity.note();
             let unrest = self.calm_from.saturating_duration_since(Instant::now());
-            let judge = |claim: &Claim, structure: &_| verdict::judge(claim, structure, &self.rules, unrest);
+            let rules = self.rules;
+            let judge = |claim: &Claim, structure: &_| verdict::judge(claim, structure, &rules, unrest);
             self.settle(claims, judge).await?;
         }
         Ok(claimed)
@@ -119,7 +127,7 @@ impl Closer {
 
     /// Closes or gives back, as each is judged.
     async fn settle(
-        &self,
+        &mut self,
         claims: Vec<Claim>,
         judge: impl Fn(&Claim, &Structure) -> Verdict,
     ) -> state_core::Result<()> {
@@ -127,7 +135,10 @@ impl Closer {
         for claim in claims {
             match judge(&claim, &structure(&claim)) {
                 Verdict::Close(close) => closing.push((claim, close)),
-                Verdict::Wait(look_after) => releases.push(Release { ticket: claim.ticket, look_after }),
+                Verdict::Wait(look_after) => {
+                    self.agenda.note(look_after);
+                    releases.push(Release { ticket: claim.ticket, look_after });
+                }
             }
         }
         if let Some(linker) = &self.linker {

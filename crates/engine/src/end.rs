@@ -15,7 +15,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// be; not longer than the deadline.
 pub(crate) async fn close_and_deliver(
     store: &dyn StateManager,
-    closer: &Closer,
+    closer: &mut Closer,
     is_delivered: bool,
     deadline: Instant,
 ) {

@@ -12,10 +12,11 @@ use crate::{metrics, unkept::Unkept};
 
 /// How often the store is asked whether it serves.
 const READY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often what has expired is freed and the rest is counted.
+/// How often what has expired is freed.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(5);
-/// How often what was refused is entered into the ledger, and the ledger is read for the metrics.
-const LEDGER_INTERVAL: Duration = Duration::from_secs(5);
+/// How often what was refused is entered into the ledger, and the metrics are told what is there. Both read
+/// every bucket.
+const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Follows whether the store serves. Ends only with an error: when the store can never serve as it
 /// is configured, and has not served before.
@@ -48,38 +49,35 @@ pub(crate) async fn watch_store(store: Arc<dyn StateManager>, check: Check) -> a
     }
 }
 
-/// Frees what has expired and counts the rest, for ever.
+/// Frees what has expired, for ever.
 pub(crate) async fn expire(store: Arc<dyn StateManager>) {
     let mut ticks = interval(EXPIRE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let counted = async {
-            metrics::expired(store.expire().await?);
-            metrics::correlations(store.get_correlation_count().await?);
-            Ok::<_, state_core::Error>(())
-        };
-        if let Err(error) = counted.await {
+        match store.expire().await {
+            Ok(freed) => metrics::expired(freed),
             // The readiness check tells of a store that does not answer.
-            debug!(error = &error as &dyn std::error::Error, "expiry was put off");
+            Err(error) => debug!(error = &error as &dyn std::error::Error, "expiry was put off"),
         }
     }
 }
 
-/// Enters into the ledger what never reached the store, and tells what the ledger says, for ever.
-pub(crate) async fn keep_ledger(store: Arc<dyn StateManager>, unkept: Arc<Unkept>) {
-    let mut ticks = interval(LEDGER_INTERVAL);
+/// Enters into the ledger what never reached the store, and tells the metrics what is there, for ever.
+pub(crate) async fn count(store: Arc<dyn StateManager>, unkept: Arc<Unkept>) {
+    let mut ticks = interval(COUNT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let kept = async {
+        let counted = async {
             unkept.enter(async |refused| store.note_refused(refused).await).await?;
+            metrics::correlations(store.get_correlation_count().await?);
             metrics::ledger(&store.get_ledger().await?);
             Ok::<_, state_core::Error>(())
         };
-        if let Err(error) = kept.await {
+        if let Err(error) = counted.await {
             // The readiness check tells of a store that does not answer.
-            debug!(error = &error as &dyn std::error::Error, "the ledger was put off");
+            debug!(error = &error as &dyn std::error::Error, "counting was put off");
         }
     }
 }

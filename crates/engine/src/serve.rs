@@ -83,7 +83,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     // Ends with the set, that is with this function.
     let mut background = JoinSet::new();
     background.spawn(maintain::expire(Arc::clone(&store)));
-    background.spawn(maintain::keep_ledger(Arc::clone(&store), Arc::clone(&unkept)));
+    background.spawn(maintain::count(Arc::clone(&store), Arc::clone(&unkept)));
     // Ends when nothing comes in any more, and in good order.
     let (mut closing, stopped) = (JoinSet::new(), CancellationToken::new());
     let handle = delivery.as_ref().map(Delivery::handle);
@@ -105,9 +105,9 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
 
     stopped.cancel();
     let deadline = deadline.await;
-    for closer in closing.join_all().await {
+    for mut closer in closing.join_all().await {
         if store.backend() == Backend::Memory {
-            end::close_and_deliver(&*store, &closer, delivery.is_some(), deadline).await;
+            end::close_and_deliver(&*store, &mut closer, delivery.is_some(), deadline).await;
         }
     }
     if let Some(delivery) = delivery {
