@@ -25,9 +25,10 @@ pub(crate) async fn related(
     let listed = async {
         let correlation_id = parse_id(id)?;
         let request = Parameters::parse(&uri)?.into_related(correlation_id.clone())?;
+        let limit = request.limit as usize;
         let call = |channel, request| async move { client(channel).list_related(request).await };
         let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
-        let found = of_states(union::found(ask.await)?);
+        let found = of_states(union::found(ask.await)?, limit);
         Ok(Json(Listing {
             correlation_id,
             related: found.related.into_iter().map(Related::from).collect(),
@@ -38,7 +39,7 @@ pub(crate) async fn related(
 }
 
 /// What several states know, each correlation once: each walks only the links that it holds.
-fn of_states(answers: Vec<ListRelatedResponse>) -> ListRelatedResponse {
+fn of_states(answers: Vec<ListRelatedResponse>, limit: usize) -> ListRelatedResponse {
     let mut united = ListRelatedResponse::default();
     for answer in answers {
         united.truncated |= answer.truncated;
@@ -52,6 +53,10 @@ fn of_states(answers: Vec<ListRelatedResponse>) -> ListRelatedResponse {
         }
     }
     united.related.sort_by_key(|related| related.depth);
+    if limit > 0 && united.related.len() > limit {
+        united.related.truncate(limit);
+        united.truncated = true;
+    }
     united
 }
 
@@ -134,6 +139,7 @@ mod tests {
         let one = answer(&[related("b", "a", 1, false), related("d", "a", 2, true)], false);
         let other = answer(&[related("b", "a", 1, true), related("c", "a", 1, true)], true);
         let expected = [related("b", "a", 1, true), related("c", "a", 1, true), related("d", "a", 2, true)];
-        assert_eq!(of_states(vec![one, other]), answer(&expected, true));
+        assert_eq!(of_states(vec![one.clone(), other.clone()], 0), answer(&expected, true));
+        assert_eq!(of_states(vec![one, other], 2).related, expected[..2]);
     }
 }
