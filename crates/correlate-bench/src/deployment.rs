@@ -29,7 +29,9 @@ pub(crate) enum State {
 pub(crate) enum Compression {
     /// As it is where nothing is said of it.
     Default,
+    Gzip,
     Zstd,
+    /// Not at all.
     None,
 }
 
@@ -59,6 +61,7 @@ impl Deployment {
         let file = directory.path().join("endpoints.toml");
         let compression = match compression {
             Compression::Default => "",
+            Compression::Gzip => "compression = 'gzip'\n",
             Compression::Zstd => "compression = 'zstd'\n",
             Compression::None => "compression = 'none'\n",
         };

@@ -20,7 +20,7 @@ const REDIS_MARK_US: f64 = 10.0;
 pub(crate) enum Row {
     Memory,
     MemoryZstd,
-    MemoryPlain,
+    MemoryGzip,
     RedisCluster,
     RedisReplicated,
     Rotel,
@@ -33,7 +33,7 @@ impl Row {
     pub(crate) const ALL: [Self; 9] = [
         Self::Memory,
         Self::MemoryZstd,
-        Self::MemoryPlain,
+        Self::MemoryGzip,
         Self::RedisCluster,
         Self::RedisReplicated,
         Self::Rotel,
@@ -46,7 +46,7 @@ impl Row {
         match self {
             Self::Memory => "memory",
             Self::MemoryZstd => "memory-zstd",
-            Self::MemoryPlain => "memory-plain",
+            Self::MemoryGzip => "memory-gzip",
             Self::RedisCluster => "redis-cluster",
             Self::RedisReplicated => "redis-replicated",
             Self::Rotel => "rotel",
@@ -61,12 +61,12 @@ impl Row {
         match self {
             Self::Memory => "receive, correlate, close and deliver whole traces, state in memory",
             Self::MemoryZstd => "the same, delivered in zstd",
-            Self::MemoryPlain => "the same, delivered uncompressed",
+            Self::MemoryGzip => "the same, delivered in gzip",
             Self::RedisCluster => "the same as `memory`, state in a Redis Cluster of 3 primaries",
             Self::RedisReplicated => {
                 "the same, 3 primaries and 3 replicas that confirm, append-only files (everysec)"
             }
-            Self::Rotel => "Rotel: receive and forward, without state",
+            Self::Rotel => "Rotel: receive and forward in gzip, without state",
             Self::RotelPlain => "the same, forwarded uncompressed",
             Self::Delay => "from the last span of a trace to its delivery",
             Self::Idle => "10 engines, 100,000 active correlations in a Redis Cluster, nothing to do",
@@ -79,7 +79,7 @@ impl Row {
         match self {
             Self::Memory => cost::measure(scale, &memory(Compression::Default), Some(MEMORY_MARK_US)).await,
             Self::MemoryZstd => cost::measure(scale, &memory(Compression::Zstd), None).await,
-            Self::MemoryPlain => cost::measure(scale, &memory(Compression::None), None).await,
+            Self::MemoryGzip => cost::measure(scale, &memory(Compression::Gzip), None).await,
             Self::RedisCluster => {
                 let subject = engine(State::Cluster, Compression::Default);
                 cost::measure(scale, &subject, Some(REDIS_MARK_US)).await

@@ -33,6 +33,8 @@ const SETTLE_TIME: Duration = Duration::from_secs(3);
 pub struct Delivery {
     shared: Arc<Shared>,
     draining: CancellationToken,
+    /// When what is being sent is let go of.
+    time_is_up: CancellationToken,
     /// The workers with their roster, and the one that reads the outbox.
     sending: JoinSet<()>,
     settling: JoinSet<()>,
@@ -85,15 +87,15 @@ impl Delivery {
     ) -> Result<Self, EndpointError> {
         let (lanes, draining) = (CurrentLanes::default(), CancellationToken::new());
         let roster = Roster::open(source, connect, lanes.clone(), draining.clone())?;
-        let mut sending = JoinSet::new();
-        sending.spawn(roster.run());
+        let (mut sending, time_is_up) = (JoinSet::new(), CancellationToken::new());
+        sending.spawn(roster.run(time_is_up.clone()));
         let (settled, settling) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared { lanes: lanes.clone(), places: Places::new(), settled });
         sending.spawn(outbox::pull(outbox.clone(), Arc::clone(&shared), draining.clone()));
         let settler = Settler { outbox, lanes, settled: settling, draining: draining.clone() };
         let (mut settling, settled) = (JoinSet::new(), CancellationToken::new());
         settling.spawn(settler.run(settled.clone()));
-        Ok(Self { shared, draining, sending, settling, settled })
+        Ok(Self { shared, draining, time_is_up, sending, settling, settled })
     }
 
     /// Where closed correlations are handed over.
@@ -109,7 +111,12 @@ impl Delivery {
         self.draining.cancel();
         if timeout_at(deadline, async { while self.sending.join_next().await.is_some() {} }).await.is_err() {
             warn!("endpoints did not take everything in time; the outbox keeps it");
-            self.sending.shutdown().await;
+            self.time_is_up.cancel();
+            // What they held must have been let go of before settling ends.
+            let ended = timeout(SETTLE_TIME, async { while self.sending.join_next().await.is_some() {} });
+            if ended.await.is_err() {
+                self.sending.shutdown().await;
+            }
         }
         self.settled.cancel();
         let settling = async { while self.settling.join_next().await.is_some() {} };

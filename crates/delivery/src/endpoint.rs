@@ -65,12 +65,13 @@ pub(crate) struct Endpoint {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Compression {
-    /// What every endpoint understands.
+    /// As OTLP has it where nothing is said.
     #[default]
+    None,
+    /// What every endpoint understands.
     Gzip,
     /// For a fraction of the time.
     Zstd,
-    None,
 }
 
 /// Files for TLS to an endpoint, used with `https://`.

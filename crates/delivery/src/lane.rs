@@ -83,6 +83,11 @@ impl Lane {
         self.health.resume_in(now)
     }
 
+    /// Nobody misses it any more.
+    pub(crate) fn retire(&self) {
+        self.metrics.up.set(1.0);
+    }
+
     /// Takes an event on its way.
     pub(crate) fn push(self: &Arc<Self>, event: &Arc<InFlight>) {
         let share = Share { event: Arc::clone(event), lane: Arc::clone(self) };

@@ -63,8 +63,8 @@ where
         Ok(roster)
     }
 
-    /// Follows the endpoints until it is to drain, and then waits for the workers.
-    pub(crate) async fn run(mut self) {
+    /// Follows the endpoints until it is to drain, and then waits for the workers until the time is up.
+    pub(crate) async fn run(mut self, time_is_up: CancellationToken) {
         loop {
             tokio::select! {
                 () = self.draining.cancelled() => break,
@@ -84,7 +84,11 @@ where
                 }
             }
         }
-        while self.workers.join_next().await.is_some() {}
+        let finished = async { while self.workers.join_next().await.is_some() {} };
+        tokio::select! {
+            () = finished => {}
+            () = time_is_up.cancelled() => self.workers.shutdown().await,
+        }
     }
 
     /// Has a lane for each signal of each endpoint; those of unchanged ones stay as they are.
@@ -108,9 +112,10 @@ where
         let longest = self.members.iter().map(|member| member.endpoint.timeout).max().unwrap_or_default();
         let lanes = self.members.iter().flat_map(|member| &member.lanes).cloned().collect();
         self.current.replace(Lanes::new(lanes, longest));
-        for Member { endpoint, gone, .. } in gone {
+        for Member { endpoint, lanes, gone } in gone {
             info!(endpoint = endpoint.name, "nothing more is delivered as it was configured before");
             gone.cancel();
+            lanes.iter().for_each(|lane| lane.retire());
         }
         Ok(())
     }

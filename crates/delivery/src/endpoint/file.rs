@@ -122,7 +122,7 @@ mod tests {
         let endpoints = parse("[[endpoint]]\nname = 'a'\nurl = 'http://a:4317/'").unwrap();
         let [endpoint] = &endpoints[..] else { panic!("one endpoint, not {endpoints:?}") };
         assert_eq!((endpoint.url.as_str(), endpoint.protocol), ("http://a:4317", Protocol::Grpc));
-        assert_eq!(endpoint.compression, Compression::Gzip);
+        assert_eq!(endpoint.compression, Compression::None);
         assert_eq!(endpoint.timeout, Duration::from_secs(10));
         assert_eq!(endpoint.signals, [Signal::Traces, Signal::Logs]);
         assert!(endpoint.batch_bytes_max < 4 << 20);

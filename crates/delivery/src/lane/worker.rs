@@ -49,7 +49,7 @@ impl<T: Transport> Worker<T> {
     pub(crate) async fn run(mut self, draining: CancellationToken) {
         while let Some(first) = self.next(&draining).await {
             let batch = self.fill(first);
-            self.deliver(batch).await;
+            self.deliver(batch, &draining).await;
         }
     }
 
@@ -93,7 +93,7 @@ impl<T: Transport> Worker<T> {
         batch
     }
 
-    async fn deliver(&mut self, batch: Vec<Share>) {
+    async fn deliver(&mut self, batch: Vec<Share>, draining: &CancellationToken) {
         let mut left = vec![batch];
         while let Some(mut batch) = left.pop() {
             let payloads = batch.iter().flat_map(|share| &share.telemetry().payloads);
@@ -109,7 +109,7 @@ impl<T: Transport> Worker<T> {
                 Answer::Refused { reason, message, .. } => self.refused(&batch, reason, &message),
                 Answer::Failed { reason, message, retry_after } => {
                     // What was not taken is let go of, and what is queued too, when its turn comes.
-                    return self.failed(reason, &message, retry_after);
+                    return self.failed(reason, &message, retry_after, draining.is_cancelled());
                 }
             }
         }
@@ -149,17 +149,20 @@ impl<T: Transport> Worker<T> {
     fn answered(&self) {
         let Lane { name, signal, health, metrics, .. } = &*self.lane;
         let failures = health.answered();
+        metrics.up.set(1.0);
         if failures > 0 {
-            metrics.up.set(1.0);
             info!(endpoint = name, signal = metric::label(*signal), failures, "an endpoint is back");
         }
     }
 
-    fn failed(&self, reason: &'static str, message: &str, retry_after: Option<Duration>) {
+    fn failed(&self, reason: &'static str, message: &str, retry_after: Option<Duration>, is_ending: bool) {
         let Lane { name, signal, health, metrics, .. } = &*self.lane;
         let (failures, pause) = health.failed(retry_after, Instant::now());
         metrics.not_taken(reason);
-        metrics.up.set(0.0);
+        if !is_ending {
+            // Of an endpoint that is gone, another lane may tell by now.
+            metrics.up.set(0.0);
+        }
         let (signal, pause_ms) = (metric::label(*signal), pause.as_millis());
         if failures == 1 {
             warn!(
