@@ -66,8 +66,7 @@ test-faults *arguments:
     @{{target}}/release/state-faults "$@"
 
 # Prove on recorded traffic that traces come out whole, once, whatever fails: `just prove-correlate DIR` (`--help`)
-prove-correlate *arguments:
-    @cargo build --release --package correlate-proof --package engine --package ingest-gateway --locked
+prove-correlate *arguments: build
     @{{target}}/release/prove-correlate "$@"
 
 # Send what every rule of OTLP is about, and what real clients send, to both doors
