@@ -107,7 +107,7 @@ pub const METRICS: &[Metric] = &[
         name: "active_correlations_total",
         kind: Kind::Gauge,
         unit: None,
-        help: "Correlations in the whole store, counted every few seconds.",
+        help: "Correlations in the whole store, counted every fifteen seconds.",
     },
     Metric {
         name: "engine_closed_correlations_total",

@@ -153,11 +153,7 @@ pub(crate) async fn stats(
     Extension(caller): Extension<Caller>,
 ) -> Response {
     let counted = async {
-        // It goes to the engine as this gateway's own question, so it is decided here.
-        if caller.is_confined {
-            let detail = "this concerns all tenants, and the credential is confined to one";
-            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
-        }
+        demand_all_tenants(&caller)?;
         let request = CountCorrelationsRequest {};
         let call = |channel, request| async move { client(channel).count_correlations(request).await };
         let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
@@ -198,6 +194,16 @@ async fn answer<Answer: IntoResponse>(
 
 fn client(channel: Channel) -> CorrelationServiceClient<Channel> {
     CorrelationServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// Refuses a caller that is confined to a tenant what concerns all of them. It goes to the engine as this
+/// gateway's own question, so it is decided here.
+fn demand_all_tenants(caller: &Caller) -> Result<(), Problem> {
+    if caller.is_confined {
+        let detail = "this concerns all tenants, and the credential is confined to one";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    Ok(())
 }
 
 fn parse_id(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {

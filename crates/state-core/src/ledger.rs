@@ -6,6 +6,8 @@ use std::{
     ops::{Add, AddAssign, SubAssign},
 };
 
+use serde::Serialize;
+
 use crate::{Fragment, Signal};
 
 /// A number of spans and of log records.
@@ -105,7 +107,7 @@ impl fmt::Display for Expiry {
 }
 
 /// What has become of the items of one signal. It [balances](Self::is_balanced) at any moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Account {
     /// Items that arrived, each time they did.
     pub received: u64,
@@ -158,7 +160,7 @@ impl AddAssign<&Account> for Account {
 }
 
 /// The accounts of both signals.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     /// Spans.
     pub spans: Account,

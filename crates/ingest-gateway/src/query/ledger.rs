@@ -1,14 +1,15 @@
 //! `GET /api/v1/ledger`: what has become of everything the state was given.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use access::Caller;
-use axum::{Extension, Json, extract::State, http::StatusCode, response::Response};
+use axum::{Extension, Json, extract::State, response::Response};
 use otlp_proto::correlation::v1::{GetLedgerRequest, GetLedgerResponse, LedgerAccount};
 use serde::Serialize;
+use state_core::{Account, Ledger};
 use tonic::Status;
 
-use super::{answer, client, problem::Problem};
+use super::{answer, client, demand_all_tenants};
 use crate::{engines::Repeat, server::Gateway};
 
 /// `GET /api/v1/ledger`
@@ -17,74 +18,49 @@ pub(crate) async fn ledger(
     Extension(caller): Extension<Caller>,
 ) -> Response {
     let read = async {
-        // It goes to the engine as this gateway's own question, so it is decided here.
-        if caller.is_confined {
-            let detail = "this concerns all tenants, and the credential is confined to one";
-            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
-        }
+        demand_all_tenants(&caller)?;
         let call = |channel, request| async move { client(channel).get_ledger(request).await };
         let request = GetLedgerRequest {};
         let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
         let ledgers: Vec<_> = ask.await.into_iter().collect::<Result<_, Status>>()?;
-        Ok(Json(Ledger::of(ledgers)))
+        Ok(Json(Answer::of(ledgers)))
     };
     answer("ledger", read).await
 }
 
 /// The accounts of both signals, over all states.
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct Ledger {
+#[derive(Debug, Serialize)]
+struct Answer {
     /// Whether nothing is unaccounted for.
     balanced: bool,
-    spans: Account,
-    logs: Account,
+    #[serde(flatten)]
+    ledger: Ledger,
 }
 
-/// A `LedgerAccount`: its fields under their own names.
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct Account {
-    received: u64,
-    kept: u64,
-    duplicate: u64,
-    refused: BTreeMap<String, u64>,
-    delivered: u64,
-    stored: u64,
-    pending: u64,
-    expired: BTreeMap<String, u64>,
-    deleted: u64,
-}
-
-impl Ledger {
+impl Answer {
     fn of(ledgers: Vec<GetLedgerResponse>) -> Self {
-        let (mut spans, mut logs) = (Account::default(), Account::default());
-        for ledger in ledgers {
-            spans.add(ledger.spans.unwrap_or_default());
-            logs.add(ledger.logs.unwrap_or_default());
+        let mut sum = Ledger::default();
+        for GetLedgerResponse { spans, logs } in ledgers {
+            sum.spans += &account(spans.unwrap_or_default());
+            sum.logs += &account(logs.unwrap_or_default());
         }
-        Self { balanced: spans.is_balanced() && logs.is_balanced(), spans, logs }
+        Self { balanced: sum.is_balanced(), ledger: sum }
     }
 }
 
-impl Account {
-    fn add(&mut self, more: LedgerAccount) {
-        self.received += more.received;
-        self.kept += more.kept;
-        self.duplicate += more.duplicate;
-        self.delivered += more.delivered;
-        self.stored += more.stored;
-        self.pending += more.pending;
-        self.deleted += more.deleted;
-        for (sums, more) in [(&mut self.refused, more.refused), (&mut self.expired, more.expired)] {
-            for (reason, items) in more {
-                *sums.entry(reason).or_default() += items;
-            }
-        }
-    }
-
-    fn is_balanced(&self) -> bool {
-        let (refused, expired): (u64, u64) = (self.refused.values().sum(), self.expired.values().sum());
-        self.received == self.kept + self.duplicate + refused
-            && self.kept == self.delivered + self.stored + self.pending + expired + self.deleted
+fn account(account: LedgerAccount) -> Account {
+    let LedgerAccount { received, kept, duplicate, refused, delivered, stored, pending, expired, deleted } =
+        account;
+    Account {
+        received,
+        kept,
+        duplicate,
+        refused: refused.into_iter().collect(),
+        delivered,
+        stored,
+        pending,
+        expired: expired.into_iter().collect(),
+        deleted,
     }
 }
 
@@ -92,7 +68,7 @@ impl Account {
 mod tests {
     use super::*;
 
-    fn account(kept: u64, pending: u64) -> LedgerAccount {
+    fn of_state(kept: u64, pending: u64) -> LedgerAccount {
         let refused = [("invalid".to_owned(), 2)].into();
         LedgerAccount { received: kept + 2, kept, refused, pending, delivered: 5, ..Default::default() }
     }
@@ -100,15 +76,16 @@ mod tests {
     #[test]
     fn several_states_add_up() {
         let ledger = |spans| GetLedgerResponse { spans: Some(spans), logs: None };
-        let sum = Ledger::of(vec![ledger(account(7, 2)), ledger(account(6, 1))]);
-        assert!(sum.balanced);
+        let Answer { balanced, ledger: sum } =
+            Answer::of(vec![ledger(of_state(7, 2)), ledger(of_state(6, 1))]);
+        assert!(balanced);
         assert_eq!((sum.spans.kept, sum.spans.pending, sum.spans.refused["invalid"]), (13, 3, 4));
         assert_eq!(sum.logs, Account::default());
     }
 
     #[test]
     fn one_that_does_not_balance_is_told() {
-        let ledger = GetLedgerResponse { spans: None, logs: Some(account(7, 1)) };
-        assert!(!Ledger::of(vec![ledger]).balanced);
+        let ledger = GetLedgerResponse { spans: None, logs: Some(of_state(7, 1)) };
+        assert!(!Answer::of(vec![ledger]).balanced);
     }
 }
