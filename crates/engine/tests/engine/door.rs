@@ -29,7 +29,7 @@ use tonic_types::StatusExt as _;
 
 use crate::client::{channel, export, hex, request, span, span_count, trace_id, traces};
 
-const CREDENTIALS: &str = "
+pub(crate) const CREDENTIALS: &str = "
     [[credential]]
     name = 'shop'
     token = 'the-token-of-the-shop'

@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::client::{
-    attribute, channel, export, hex, log, log_request, logs, request_of, span, trace_id, traces,
+use crate::{
+    client::{attribute, channel, export, hex, log, log_request, logs, request_of, span, trace_id, traces},
+    door::CREDENTIALS,
 };
 
 /// Longer than anything takes.
@@ -104,18 +105,8 @@ async fn a_watcher_is_told_of_what_it_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_of_another_tenant() {
-    let credentials = "
-        [[credential]]
-        name = 'shop'
-        token = 'the-token-of-the-shop'
-        tenant = 'shop'
-        [[credential]]
-        name = 'bank'
-        token = 'the-token-of-the-bank'
-        tenant = 'bank'
-    ";
     let directory = tempfile::tempdir().unwrap();
-    let file = write(directory.path(), "auth.toml", credentials).unwrap();
+    let file = write(directory.path(), "auth.toml", CREDENTIALS).unwrap();
     let engine = engine(&[("auth.credentials", &file)]).await;
     let as_whom = |token: &str| {
         let mut metadata = tonic::metadata::MetadataMap::new();
