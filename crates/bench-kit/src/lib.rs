@@ -7,6 +7,7 @@ pub mod figure;
 pub mod machine;
 pub mod memory;
 pub mod report;
+pub mod run;
 pub mod statistics;
 pub mod text;
 pub mod traffic;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bench_kit::{
     figure::{Figure, Mark, Unit},
+    run::note,
     statistics::{median, micros},
     traffic::Shape,
 };
@@ -11,7 +12,6 @@ use bench_kit::{
 use crate::{
     deployment::{Compression, Deployment, State},
     load::{self, Pace, Request},
-    note,
     rotel::Rotel,
     scale::Scale,
     sink::Sink,

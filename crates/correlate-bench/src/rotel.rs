@@ -7,12 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use bench_kit::cpu;
+use bench_kit::{cpu, run::note};
 use tempfile::TempDir;
 use testbed::{Process, eventually, ports::Port};
 use tokio::{net::TcpStream, process::Command, time::timeout};
 
-use crate::{deployment::Compression, note};
+use crate::deployment::Compression;
 
 /// The newest of its pre-releases for Python 3.8 and later.
 const PACKAGE: &str = "rotel==0.0.1a15";

@@ -41,8 +41,12 @@ impl Row {
         Self::Delay,
         Self::Idle,
     ];
+}
 
-    pub(crate) fn name(self) -> &'static str {
+impl bench_kit::run::Row for Row {
+    type Scale = Scale;
+
+    fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::MemoryZstd => "memory-zstd",
@@ -56,8 +60,7 @@ impl Row {
         }
     }
 
-    /// What it does, for people.
-    pub(crate) fn describe(self) -> &'static str {
+    fn describe(self) -> &'static str {
         match self {
             Self::Memory => "receive, correlate, close and deliver whole traces, state in memory",
             Self::MemoryZstd => "the same, delivered in zstd",
@@ -73,7 +76,7 @@ impl Row {
         }
     }
 
-    pub(crate) async fn measure(self, scale: &Scale) -> anyhow::Result<Vec<Figure>> {
+    async fn measure(self, scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         let engine = |state, compression| Subject::Engine { state, compression };
         let memory = |compression| engine(State::Memory, compression);
         match self {

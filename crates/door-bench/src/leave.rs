@@ -10,12 +10,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bench_kit::{
     figure::{Figure, Mark, Unit},
+    run::note,
     statistics::{median, micros},
 };
 use testbed::{EngineOptions, EngineProcess, GatewayOptions, GatewayProcess};
 use tokio::time::Instant;
 
-use crate::{note, scale::Scale};
+use crate::scale::Scale;
 use fault::Victim;
 use samples::{Metric, Samples};
 use steady::{PER_SECOND, SteadyLoad};

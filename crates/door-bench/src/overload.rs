@@ -15,6 +15,7 @@ use bench_kit::{
     cpu,
     figure::{Figure, Mark, Unit},
     memory,
+    run::note,
     statistics::{median, quantile},
 };
 use bytes::Bytes;
@@ -22,7 +23,6 @@ use flate2::{Compression, write::GzEncoder};
 use tokio::time::sleep;
 
 use crate::{
-    note,
     requests::{self, Shape},
     scale::Scale,
 };

@@ -48,8 +48,12 @@ impl Row {
         Self::LeaveSlow,
         Self::LeaveRefusing,
     ];
+}
 
-    pub(crate) fn name(self) -> &'static str {
+impl bench_kit::run::Row for Row {
+    type Scale = Scale;
+
+    fn name(self) -> &'static str {
         match self {
             Self::Split => "split",
             Self::JsonDecode => "json-decode",
@@ -69,8 +73,7 @@ impl Row {
         }
     }
 
-    /// What it does, for people.
-    pub(crate) fn describe(self) -> &'static str {
+    fn describe(self) -> &'static str {
         match self {
             Self::Split => "split a request of 1,000 spans into fragments of 10",
             Self::JsonDecode => "OTLP/JSON of 1,000 spans to protobuf",
@@ -90,7 +93,7 @@ impl Row {
         }
     }
 
-    pub(crate) async fn measure(self, scale: &Scale) -> anyhow::Result<Vec<Figure>> {
+    async fn measure(self, scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         match self {
             Self::Split => codec::split(scale),
             Self::JsonDecode => codec::json_decode(scale),
