@@ -74,10 +74,11 @@ impl Closer {
     /// Closes until it is stopped; what it has begun by then is finished and handed over.
     pub(crate) async fn run(mut self, stopped: CancellationToken) -> Self {
         loop {
+            let mut is_active = self.activity.is_within(self.rules.grace + CALM);
             match self.look().await {
-                // There may be more.
                 Ok(claimed) if claimed == CLAIMED_MAX && !stopped.is_cancelled() => continue,
-                Ok(_) => {}
+                // There may be more: work per look is bounded by bytes, too.
+                Ok(claimed) => is_active |= claimed > 0,
                 Err(error) => {
                     // The readiness check tells of a store that does not answer.
                     debug!(error = &error as &dyn std::error::Error, "closing was put off");
@@ -85,7 +86,6 @@ impl Closer {
                 }
             }
             // Engines that started together do not look together for ever.
-            let is_active = self.activity.is_within(self.rules.grace + CALM);
             let tick = if is_active { TICK } else { IDLE_TICK };
             let pause = tick.mul_f64(rand::rng().random_range(0.8..1.2));
             let pause = self.agenda.next().map_or(pause, |next| next.min(pause));
