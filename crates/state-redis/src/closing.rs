@@ -5,20 +5,18 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use fred::prelude::Value;
 use state_core::{
-    Claim, CorrelationKey, Error, Event, EventId, Finish, Finished, PutBack, Release, Result, Settings,
-    Ticket,
+    Claim, CorrelationKey, Event, EventId, Finish, Finished, PutBack, Release, Result, Settings, Ticket,
 };
-use tokio::time::Instant;
-use tracing::warn;
 
 use crate::{
     content::Content,
     error,
-    field::Unreadable,
-    keys::{Bucket, BucketKeys, Keys, parse_member},
+    keys::{Bucket, BucketKeys, Keys},
     link::Command,
+    look::{Wanted, look},
     router::Router,
     script,
+    taken::{Mark, Taken},
 };
 
 /// Most correlations that one call claims in a bucket: a call keeps its server from everything else, at
@@ -28,15 +26,6 @@ const CLAIMED_PER_CALL: usize = 64;
 const CLAIMED_BYTES: i64 = 4 << 20;
 /// Most correlations that one call closes or releases, or of which it removes events.
 const FINISHED_PER_CALL: usize = 256;
-
-/// Which correlations are claimed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// Those whose time has come.
-    Due,
-    /// All that are not closed.
-    Active,
-}
 
 /// Claims correlations. A shard that does not answer is left out: its correlations stay due.
 pub(crate) async fn claim(
@@ -49,11 +38,12 @@ pub(crate) async fn claim(
 ) -> Result<Vec<Claim>> {
     const ATTEMPTED: &str = "claim correlations";
     let deadline = router.attempt_deadline();
-    let found = find(router, keys, ATTEMPTED, |names| &names.due, wanted, max, deadline).await;
+    let limits = (max, CLAIMED_PER_CALL);
+    let found = look(router, keys, ATTEMPTED, |names| &names.due, wanted, limits, deadline).await;
     let age_max = match wanted {
         Wanted::Due => micros(settings.age_max),
         // With a maximum age before its birth everything is due.
-        Wanted::Active => -micros(Duration::MAX),
+        Wanted::All => -micros(Duration::MAX),
     };
     let call = |names: &BucketKeys, members: &[Bytes]| {
         let times = [micros(lease), micros(settings.grace), age_max];
@@ -62,106 +52,14 @@ pub(crate) async fn claim(
     };
     let calls = found.members.iter().map(|(bucket, members)| call(keys.of(*bucket), members)).collect();
     let answers = router.write_each(ATTEMPTED, calls, deadline).await;
-    let read = |content: Content, key: CorrelationKey, now| content.claim(key, now).map(|claim| vec![claim]);
-    found.collect(answers, read)
-}
-
-/// Correlations whose time has come by an index, bucket by bucket.
-struct Found {
-    members: Vec<(Bucket, Vec<Bytes>)>,
-    /// Why a shard was left out, if one was.
-    unanswered: Option<Error>,
-}
-
-/// Finds at most `max` by an index, in buckets that begin somewhere else each time, so that none keeps the others
-/// waiting.
-async fn find(
-    router: &Router,
-    keys: &Keys,
-    attempted: &str,
-    index: impl Fn(&BucketKeys) -> &Bytes,
-    wanted: Wanted,
-    max: usize,
-    deadline: Instant,
-) -> Found {
-    let looks = keys.buckets().map(|bucket| {
-        let names = keys.of(bucket);
-        let limit = Value::from(max.min(CLAIMED_PER_CALL) as i64);
-        let last = match wanted {
-            Wanted::Due => "now",
-            Wanted::Active => "+inf",
-        };
-        let call = script::DUE.call(vec![names.time.clone(), index(names).clone()], [limit, last.into()]);
-        (names.slot, call)
-    });
-    let looked = router.call_each(attempted, looks.collect(), deadline).await;
-    let mut looked: Vec<_> = keys.buckets().zip(looked).collect();
-    let first = router.turn() % looked.len();
-    looked.rotate_left(first);
-    let (mut left, mut found) = (max, Found { members: Vec::new(), unanswered: None });
-    for (bucket, answer) in looked {
-        match answer {
-            Ok(answer) => {
-                let members = answer.into_array().into_iter().skip(1).filter_map(Value::into_bytes);
-                let members: Vec<Bytes> = members.take(left).collect();
-                left -= members.len();
-                if !members.is_empty() {
-                    found.members.push((bucket, members));
-                }
-            }
-            Err(error) => found.unanswered = Some(error),
-        }
-    }
-    found
+    let read =
+        |content: Content, key, Mark { now, fence }| content.claim(key, now, fence).map(Vec::from_iter);
+    Taken::read(keys, found, answers, 2).contents(router, ATTEMPTED, deadline, read).await
 }
 
 /// The keys of a call: an index, then correlations.
 fn with_index(index: &Bytes, names: &BucketKeys, members: &[Bytes]) -> Vec<Bytes> {
     [index.clone()].into_iter().chain(members.iter().map(|member| names.of_member(member))).collect()
-}
-
-impl Found {
-    /// Reads the answers of scripts that took what was found: the time, then the fields of each
-    /// correlation taken and the place of its key in the call.
-    fn collect<T>(
-        self,
-        answers: Vec<Result<Value>>,
-        read: impl Fn(Content, CorrelationKey, i64) -> Result<Vec<T>, Unreadable>,
-    ) -> Result<Vec<T>> {
-        let Self { members, mut unanswered } = self;
-        let mut taken = Vec::new();
-        for ((_, members), answer) in members.iter().zip(answers) {
-            match answer {
-                Ok(answer) => {
-                    let mut answer = answer.into_array().into_iter();
-                    let now = answer.next().and_then(|now| now.as_i64()).unwrap_or_default();
-                    let one = |fields: Value| {
-                        let mut fields = fields.into_array();
-                        // The first key of the call is the index, and places count from 1.
-                        let member = members.get(fields.pop()?.as_usize()?.checked_sub(2)?)?;
-                        let (tenant, id) = parse_member(member)?;
-                        let key = CorrelationKey { tenant, id };
-                        let content = Content::read(fields, now).transpose()?;
-                        match content.and_then(|content| read(content, key.clone(), now)) {
-                            Ok(read) => Some(read),
-                            Err(error) => {
-                                // Left to its lease, again and again, until it expires.
-                                let error = &error as &dyn std::error::Error;
-                                warn!(%key, error, "a correlation cannot be read");
-                                None
-                            }
-                        }
-                    };
-                    taken.extend(answer.filter_map(one).flatten());
-                }
-                Err(error) => unanswered = Some(error),
-            }
-        }
-        match unanswered {
-            Some(error) if taken.is_empty() => Err(error),
-            _ => Ok(taken),
-        }
-    }
 }
 
 /// Closes correlations, one call for each bucket.
@@ -248,7 +146,8 @@ pub(crate) async fn claim_events(
 ) -> Result<Vec<Event>> {
     const ATTEMPTED: &str = "claim events";
     let deadline = router.attempt_deadline();
-    let found = find(router, keys, ATTEMPTED, |names| &names.out, Wanted::Due, max, deadline).await;
+    let limits = (max, CLAIMED_PER_CALL);
+    let found = look(router, keys, ATTEMPTED, |names| &names.out, Wanted::Due, limits, deadline).await;
     let call = |names: &BucketKeys, members: &[Bytes]| {
         let arguments = [Value::from(micros(lease)), Value::from(CLAIMED_BYTES)];
         (names.slot, script::CLAIM_EVENTS.call(with_index(&names.out, names, members), arguments))
@@ -256,7 +155,8 @@ pub(crate) async fn claim_events(
     let calls = found.members.iter().map(|(bucket, members)| call(keys.of(*bucket), members)).collect();
     // A lease that is lost in a failover has an event delivered once more, which may happen anyway.
     let answers = router.call_each(ATTEMPTED, calls, deadline).await;
-    found.collect(answers, |content, key, _now| content.events(&key))
+    let read = |content: Content, key, _| content.events(&key);
+    Taken::read(keys, found, answers, 1).contents(router, ATTEMPTED, deadline, read).await
 }
 
 /// Gives events back, one call for each bucket.

@@ -61,19 +61,24 @@ impl Content {
         Ok(CorrelationEntry::fold(id.clone(), first_seen, last_updated, self.fragments, self.overrides))
     }
 
-    /// The claim that was made at this time on what was read.
-    pub(crate) fn claim(self, key: CorrelationKey, now: i64) -> Result<Claim, Unreadable> {
-        let state = self.state.ok_or(Unreadable("a claimed correlation has no field s"))?;
+    /// The claim that was made at this time with this fence; `None` if it has ended since.
+    pub(crate) fn claim(
+        self,
+        key: CorrelationKey,
+        now: i64,
+        fence: i64,
+    ) -> Result<Option<Claim>, Unreadable> {
+        let Some(state) = self.state.as_ref().filter(|state| state.fence == fence) else { return Ok(None) };
         let quiet = (now - self.meta.last_updated).max(0) as u64;
-        Ok(Claim {
-            ticket: Ticket { key: key.clone(), fence: state.fence, version: self.fragments.len() as u64 },
+        Ok(Some(Claim {
+            ticket: Ticket { key: key.clone(), fence, version: self.fragments.len() as u64 },
             generation: u64::from(state.generation) + 1,
             opened: field::time(state.opened)?,
             quiet: std::time::Duration::from_micros(quiet),
             is_full: state.is_full,
             news: news(self.fragments.clone(), state.earlier as usize),
             entry: self.entry(&key.id)?,
-        })
+        }))
     }
 
     /// The events that nobody has removed, oldest first.

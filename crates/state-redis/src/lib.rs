@@ -18,6 +18,7 @@ mod keys;
 mod ledger;
 mod link;
 mod list;
+mod look;
 mod metric;
 mod node;
 mod packed;
@@ -26,6 +27,7 @@ mod schema;
 mod script;
 mod servers;
 mod store;
+mod taken;
 mod tls;
 mod topology;
 

@@ -49,10 +49,28 @@ pub(crate) struct Node {
     /// `None` once the node is closed. What is in the queue is bounded by the store.
     commits: Mutex<Option<UnboundedSender<Commit>>>,
     committers: Mutex<JoinSet<()>>,
-    /// A moment by the server's clock, and when that was.
-    clock: Mutex<Option<(Instant, i64)>>,
+    clock: Mutex<Option<Reading>>,
+    /// When it was found fit to keep state.
+    fit: Mutex<Option<Instant>>,
     /// How long a command may take, and so the last batch when the node is closed.
     timeout: Duration,
+}
+
+/// What a server's clock showed between two moments.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    asked: Instant,
+    told: Instant,
+    time: i64,
+}
+
+/// What a server's clock shows now, as far as it is known here: in microseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    pub(crate) earliest: i64,
+    pub(crate) latest: i64,
+    /// Whether the server was asked lately enough for this to be reckoned on.
+    pub(crate) is_fresh: bool,
 }
 
 /// What every node of a store has in common.
@@ -85,6 +103,7 @@ impl Node {
             commits: Mutex::new(Some(commits)),
             committers: Mutex::new(committers),
             clock: Mutex::default(),
+            fit: Mutex::default(),
             timeout: config.timeout,
         })
     }
@@ -101,16 +120,26 @@ impl Node {
         self.send(loads.into()).await.map(drop)
     }
 
-    /// The time by the server's clock in microseconds, if it was asked lately.
-    pub(crate) fn time(&self) -> Option<i64> {
-        let (asked, time) = (*self.clock.lock())?;
-        let since = asked.elapsed();
-        (since < CLOCK_AGE_MAX).then(|| time + since.as_micros() as i64)
+    /// The server's clock, if it was ever asked.
+    pub(crate) fn clock(&self) -> Option<Clock> {
+        let Reading { asked, told, time } = (*self.clock.lock())?;
+        let after = |moment: Instant| time + moment.elapsed().as_micros() as i64;
+        Some(Clock { earliest: after(told), latest: after(asked), is_fresh: told.elapsed() < CLOCK_AGE_MAX })
     }
 
-    /// Takes the time that the server has told.
-    pub(crate) fn set_time(&self, micros: i64) {
-        *self.clock.lock() = Some((Instant::now(), micros));
+    /// Takes the time in microseconds that the server has just told, after it was asked.
+    pub(crate) fn set_clock(&self, asked: Instant, time: i64) {
+        *self.clock.lock() = Some(Reading { asked, told: Instant::now(), time });
+    }
+
+    /// Whether it was found fit to keep state not longer ago than this.
+    pub(crate) fn was_fit_within(&self, time: Duration) -> bool {
+        self.fit.lock().is_some_and(|fit| fit.elapsed() < time)
+    }
+
+    /// Notes that it was found fit.
+    pub(crate) fn set_fit(&self) {
+        *self.fit.lock() = Some(Instant::now());
     }
 
     /// Sends commands in one pipeline; the first error stands for all.

@@ -24,7 +24,7 @@ use crate::{
     link::Command,
     list::read_time,
     metric,
-    node::{Node, NodeConfig},
+    node::{Clock, Node, NodeConfig},
     servers::Servers,
 };
 
@@ -92,17 +92,28 @@ impl Router {
         self.repeat(attempted, slot, commands, deadline, Some(&self.replicas)).await
     }
 
-    /// The time by the clock of the primary that has a slot, in microseconds.
+    /// The time by the clock of the primary that has a slot, in microseconds, or a little before.
     pub(crate) async fn store_time(&self, attempted: &str, slot: u16, deadline: Instant) -> Result<i64> {
-        if let Some(time) = self.servers.primary(slot).and_then(|node| node.time()) {
-            return Ok(time);
+        if let Some(clock) = self.clock(slot).filter(|clock| clock.is_fresh) {
+            return Ok(clock.earliest);
         }
+        let asked = Instant::now();
         let answers = self.call(attempted, slot, vec![Command::bare("TIME")], deadline).await?;
         let time = answers.into_iter().next().map(read_time).unwrap_or_default();
-        if let Some(node) = self.servers.primary(slot) {
-            node.set_time(time);
-        }
+        self.set_clock(slot, asked, time);
         Ok(time)
+    }
+
+    /// The clock of the primary that has a slot, if it was ever asked.
+    pub(crate) fn clock(&self, slot: u16) -> Option<Clock> {
+        self.servers.primary(slot)?.clock()
+    }
+
+    /// Takes the time that the primary of a slot has just told, after it was asked.
+    pub(crate) fn set_clock(&self, slot: u16, asked: Instant, time: i64) {
+        if let Some(node) = self.servers.primary(slot) {
+            node.set_clock(asked, time);
+        }
     }
 
     /// Sends each command to the primary of its slot, one pipeline for each primary; answers in their

@@ -1,6 +1,9 @@
 //! What must be true of Redis before the store serves: its version, its settings, and the layout.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    time::Duration,
+};
 
 use fred::prelude::Value;
 use futures::future::try_join_all;
@@ -61,6 +64,22 @@ pub(crate) async fn verify(router: &Router, keys: &Keys, deadline: Instant) -> R
     })
 }
 
+/// For how long a primary that was found fit is only asked whether it answers. It is asked each second by
+/// each engine, and what it tells of itself costs it far more.
+const FIT_FOR: Duration = Duration::from_secs(10);
+
+/// Looks whether a primary answers, and now and then whether it is fit to keep state.
+///
+/// # Errors
+/// As of [`inspect`].
+pub(crate) async fn reach(attempted: &str, node: &Node) -> Result<()> {
+    if !node.was_fit_within(FIT_FOR) {
+        return inspect(attempted, node).await.map(drop);
+    }
+    let answer = node.send(vec![Command::bare("PING")]).await;
+    answer.map(drop).map_err(|error| error::redis(attempted, Some(&node.address), &error))
+}
+
 /// Looks whether a primary is fit to keep state; answers how many replicas are connected to it.
 ///
 /// # Errors
@@ -90,6 +109,7 @@ pub(crate) async fn inspect(attempted: &str, node: &Node) -> Result<usize> {
         // A server may hide it; then it is the operator's word that counts.
         // The slot map is no help here: it leaves out a replica that has not received anything yet.
         None | Some("noeviction") => {
+            node.set_fit();
             Ok(field("connected_slaves").and_then(|count| count.parse().ok()).unwrap_or_default())
         }
         Some(policy) => Err(error::unavailable(

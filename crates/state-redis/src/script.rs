@@ -39,8 +39,8 @@ pub(crate) static APPEND: LazyLock<Script> =
 pub(crate) static SET: LazyLock<Script> = LazyLock::new(|| Script::new("", include_str!("scripts/set.lua")));
 pub(crate) static DELETE: LazyLock<Script> =
     LazyLock::new(|| Script::new(FREES, include_str!("scripts/delete.lua")));
-pub(crate) static DUE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(READS, include_str!("scripts/due.lua")));
+pub(crate) static COUNT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(READS, include_str!("scripts/count.lua")));
 pub(crate) static EXPIRE: LazyLock<Script> =
     LazyLock::new(|| Script::new(FREES, include_str!("scripts/expire.lua")));
 pub(crate) static CLEANUP: LazyLock<Script> =
@@ -70,7 +70,7 @@ pub(crate) fn all() -> [&'static Script; 15] {
         &APPEND,
         &SET,
         &DELETE,
-        &DUE,
+        &COUNT,
         &EXPIRE,
         &CLEANUP,
         &CLAIM,

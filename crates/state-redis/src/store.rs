@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::{
     acknowledge::Replicas,
     append::{self, InFlight},
-    closing::{self, Wanted},
+    closing,
     commit::{self, Entry},
     config::{Acknowledge, Config, InvalidConfig},
     content::Content,
@@ -31,6 +31,7 @@ use crate::{
     ledger,
     link::Command,
     list,
+    look::{Wanted, look},
     node::NodeConfig,
     packed::Packer,
     router::Router,
@@ -138,40 +139,36 @@ impl RedisStateManager {
         Ok(Value::from(now + left.as_micros() as i64))
     }
 
-    /// Counts buckets, and finds what in them may have expired.
-    async fn look(&self, attempted: &str, buckets: Vec<Bucket>, deadline: Instant) -> Result<Vec<Look>> {
+    /// Counts buckets, and finds what in them may have expired, bucket by bucket.
+    async fn count(
+        &self,
+        attempted: &str,
+        buckets: Vec<Bucket>,
+        deadline: Instant,
+    ) -> Result<Vec<(u64, Bucket, Vec<Bytes>)>> {
         let calls = buckets.iter().map(|bucket| {
             let names = self.keys.of(*bucket);
             let keys = vec![names.time.clone(), names.exp.clone()];
-            (names.slot, script::DUE.call(keys, [Value::from(REMOVED_PER_CALL as i64), "now".into()]))
+            (names.slot, script::COUNT.call(keys, [Value::from(REMOVED_PER_CALL as i64)]))
         });
         let answers = self.router.call_each(attempted, calls.collect(), deadline).await;
-        let look = |(bucket, answer): (Bucket, Result<Value>)| {
+        let count = |(bucket, answer): (Bucket, Result<Value>)| {
             let mut answer = answer?.into_array().into_iter();
             let count = read_count(attempted, answer.next().as_ref())?;
-            Ok(Look { bucket, count, due: answer.filter_map(Value::into_bytes).collect() })
+            Ok((count, bucket, answer.filter_map(Value::into_bytes).collect()))
         };
-        buckets.into_iter().zip(answers).map(look).collect()
+        buckets.into_iter().zip(answers).map(count).collect()
     }
 
-    /// Frees what has expired. Replicas need not have heard of it: it expires there all the same.
-    async fn free(&self, attempted: &str, looks: &[Look], deadline: Instant) -> Result<u64> {
-        let due = looks.iter().filter(|look| !look.due.is_empty());
-        let calls = due.map(|Look { bucket, due, .. }| {
-            (self.keys.of(*bucket).slot, script::EXPIRE.call(self.keys_of(*bucket, due), []))
+    /// Frees those of these members that have expired. Replicas need not have heard of it: they expire there
+    /// all the same.
+    async fn free(&self, attempted: &str, due: &[(Bucket, Vec<Bytes>)], deadline: Instant) -> Result<u64> {
+        let calls = due.iter().map(|(bucket, members)| {
+            (self.keys.of(*bucket).slot, script::EXPIRE.call(self.keys_of(*bucket, members), []))
         });
         let answers = self.router.call_each(attempted, calls.collect(), deadline).await;
         answers.into_iter().map(|answer| read_count(attempted, Some(&answer?))).sum()
     }
-}
-
-/// What a look at a bucket has come to.
-struct Look {
-    bucket: Bucket,
-    /// Correlations in it, those that may have expired included.
-    count: u64,
-    /// Members that may have expired.
-    due: Vec<Bytes>,
 }
 
 fn read_count(attempted: &str, answer: Option<&Value>) -> Result<u64> {
@@ -287,7 +284,7 @@ impl StateManager for RedisStateManager {
 
     async fn claim_active(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
         self.open("claim correlations").await?;
-        closing::claim(&self.router, &self.keys, &self.settings, Wanted::Active, max, lease).await
+        closing::claim(&self.router, &self.keys, &self.settings, Wanted::All, max, lease).await
     }
 
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>> {
@@ -366,28 +363,33 @@ impl StateManager for RedisStateManager {
     async fn expire(&self) -> Result<u64> {
         let attempted = "expire correlations";
         self.open(attempted).await?;
-        let deadline = self.router.deadline();
-        let looked = self.look(attempted, self.keys.buckets().collect(), deadline).await?;
-        self.free(attempted, &looked, deadline).await
+        let (deadline, limits) = (self.router.deadline(), (usize::MAX, REMOVED_PER_CALL));
+        let (router, keys) = (&self.router, &self.keys);
+        let found = look(router, keys, attempted, |names| &names.exp, Wanted::Due, limits, deadline).await;
+        let freed = self.free(attempted, &found.members, deadline).await?;
+        found.unanswered.map_or(Ok(freed), Err)
     }
 
     async fn get_correlation_count(&self) -> Result<u64> {
         let attempted = "count correlations";
         self.open(attempted).await?;
-        let mut count = 0;
+        let mut sum = 0;
         let mut buckets: Vec<Bucket> = self.keys.buckets().collect();
         while !buckets.is_empty() {
             let deadline = self.router.deadline();
-            let (mut expired, counted): (Vec<_>, Vec<_>) = self
-                .look(attempted, buckets, deadline)
-                .await?
-                .into_iter()
-                .partition(|look| !look.due.is_empty());
-            count += counted.iter().map(|look| look.count).sum::<u64>();
+            let mut expired = Vec::new();
+            for (count, bucket, due) in self.count(attempted, buckets, deadline).await? {
+                if due.is_empty() {
+                    sum += count;
+                } else {
+                    expired.push((bucket, due));
+                }
+            }
             self.free(attempted, &expired, deadline).await?;
-            buckets = expired.drain(..).map(|look| look.bucket).collect();
+            // Counted again without them.
+            buckets = expired.into_iter().map(|(bucket, _)| bucket).collect();
         }
-        Ok(count)
+        Ok(sum)
     }
 
     async fn get_ledger(&self) -> Result<Ledger> {
@@ -407,7 +409,7 @@ impl StateManager for RedisStateManager {
         let deadline = self.router.deadline();
         let inspect = async || {
             let primaries = self.router.servers().primaries();
-            try_join_all(primaries.iter().map(|node| schema::inspect(attempted, node))).await
+            try_join_all(primaries.iter().map(|node| schema::reach(attempted, node))).await
         };
         match timeout_at(deadline, inspect()).await {
             Ok(Ok(_)) => Ok(()),

@@ -56,8 +56,8 @@ for k = 6, #KEYS do
     first_seen, last_updated, expires, own_ttl, indexed, guard = now, now, 0, ttl, 0, 0
     fragments, spans, logs, errors, bytes, first_event, last_event = 0, 0, 0, 0, 0, -1, -1
   end
-  local s = readable and have[3] and read_state(have[3])
-  local closed = s and s.closed == 1
+  local opened, look_at, lease, fence, finished, generation, earlier, settled_spans, settled_logs, stored_spans,
+    stored_logs, closed, was_full = read_state(readable and have[3], first_seen)
   local labels, order, chunk = have[2] or '', have[4] or '', 0
   if readable and fragments >= CHUNK then
     chunk = math.floor(fragments / CHUNK)
@@ -106,7 +106,7 @@ for k = 6, #KEYS do
     local tally = tallies[outcome]
     tally[1], tally[2] = tally[1] + more_spans, tally[2] + more_logs
     arrived = arrived or outcome < '2'
-    full = full or (outcome == '2' or outcome == '3') and (added or not (created or closed))
+    full = full or (outcome == '2' or outcome == '3') and (added or not (created or closed == 1))
     outcomes[#outcomes + 1] = outcome
   end
   at = at + 1 + count * 3
@@ -116,22 +116,21 @@ for k = 6, #KEYS do
   local look
   if created and arrived then
     look = now + grace
-  elseif added and closed then
-    s.closed, s.opened, s.lease = 0, now, 0
+  elseif added and closed == 1 then
+    closed, opened, lease = 0, now, 0
     look = now + grace
-  elseif added and s and s.lease == 0 and s.look > now + grace then
+  elseif added and have[3] and lease == 0 and look_at > now + grace then
     look = now + grace
   end
-  if full and not (s and s.full == 1) then
-    s = s or new_state(first_seen)
-    s.full = 1
-    look = s.lease == 0 and now or s.look
+  full = full and was_full == 0
+  if full then
+    look = lease == 0 and now or look_at
   end
   if look then
     place(due, look, member_of(key))
-    if s then
-      s.look = look
-      redis.call('HSET', key, 's', write_state(s))
+    if have[3] or full then
+      redis.call('HSET', key, 's', struct.pack(STATE, opened, look, lease, fence, finished, generation, earlier,
+        settled_spans, settled_logs, stored_spans, stored_logs, closed, full and 1 or was_full))
     end
   end
 

@@ -9,9 +9,9 @@ for k = 7, #KEYS do
   local key = KEYS[k]
   local last_updated, expires, meta = times_of(key)
   if expires > now and last_updated >= cutoff then
-    local c = read_meta(meta)
-    c.indexed = last_updated
-    redis.call('HSET', key, 'm', write_meta(c))
+    -- Bytes 33 to 40 say what the index has.
+    local indexed = struct.pack('<i8', last_updated)
+    redis.call('HSET', key, 'm', string.sub(meta, 1, 32) .. indexed .. string.sub(meta, 41))
     redis.call('ZADD', KEYS[1], whole(last_updated), member_of(key))
   else
     old[#old + 1] = key

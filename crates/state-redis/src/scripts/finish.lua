@@ -15,39 +15,44 @@ for k = 4, #KEYS do
   local key = KEYS[k]
   local at = k * 7 - 26
   local fence, version, note = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 3]
-  local c, s, events = living(key, now, 'e')
+  local m, s, events = living(key, now, 'e')
   local answer = '2'
-  if c and s.finished == fence then
-    -- Repeated. Written again, so that a WAIT behind this call vouches for the first time.
-    redis.call('HSET', key, 's', write_state(s))
-    answer = '0'
-  elseif c and s.closed == 0 and s.fence == fence then
-    local member = member_of(key)
-    if c.fragments ~= version then
-      local look = quiet_at(c, now, grace)
-      end_claim(key, s, look)
-      place(looks, look, member)
+  if m then
+    local first_seen, last_updated = struct.unpack('<i8i8', m)
+    local guard, fragments, spans, logs = struct.unpack('<i8I4I4I4', m, 41)
+    local opened, look, lease, claimed, finished, generation, earlier, settled_spans, settled_logs, stored_spans,
+      stored_logs, is_closed, full = read_state(s, first_seen)
+    if finished == fence then
+      -- Repeated. Written again, so that a WAIT behind this call vouches for the first time.
+      redis.call('HSET', key, 's', s)
+      answer = '0'
+    elseif is_closed == 0 and claimed == fence and fragments ~= version then
+      look = quiet_at(last_updated, now, grace)
+      redis.call('HSET', key, 's', struct.pack(STATE, opened, look, 0, fence + 1, finished, generation, earlier,
+        settled_spans, settled_logs, stored_spans, stored_logs, 0, full))
+      place(looks, look, member_of(key))
       answer = '1'
-    else
+    elseif is_closed == 0 and claimed == fence then
+      local member = member_of(key)
       local is_told, hold = ARGV[at + 2] == '1', tonumber(ARGV[at + 4])
-      local is_kept = is_told and hold >= 0
-      local pending_spans, pending_logs = c.spans - s.settled_spans, c.logs - s.settled_logs
-      local spans, logs = math.min(tonumber(ARGV[at + 5]), pending_spans), math.min(tonumber(ARGV[at + 6]), pending_logs)
+      local pending_spans, pending_logs = spans - settled_spans, logs - settled_logs
+      local more_spans, more_logs =
+        math.min(tonumber(ARGV[at + 5]), pending_spans), math.min(tonumber(ARGV[at + 6]), pending_logs)
       all_spans, all_logs, new_spans, new_logs =
-        all_spans + pending_spans, all_logs + pending_logs, new_spans + spans, new_logs + logs
-      s.settled_spans, s.settled_logs = c.spans, c.logs
-      s.stored_spans, s.stored_logs = s.stored_spans + spans, s.stored_logs + logs
+        all_spans + pending_spans, all_logs + pending_logs, new_spans + more_spans, new_logs + more_logs
       if is_told then
-        s.generation = s.generation + 1
+        generation = generation + 1
       end
-      if is_kept then
-        events = (events or '') .. write_event({generation = s.generation, earlier = s.earlier, version = version,
-          closed = now, spans = spans, logs = logs, delivered = '', note = note})
+      local state = struct.pack(STATE, opened, 0, 0, fence, fence, generation, version, spans, logs,
+        stored_spans + more_spans, stored_logs + more_logs, 1, 0)
+      if is_told and hold >= 0 then
+        local event = write_event(generation, earlier, version, now, more_spans, more_logs, '', note)
+        redis.call('HSET', key, 's', state, 'e', events and events .. event or event)
         place(told, now + hold, member)
-        held = math.max(held, c.guard)
+        held = math.max(held, guard)
+      else
+        redis.call('HSET', key, 's', state)
       end
-      s.closed, s.full, s.finished, s.earlier, s.lease, s.look = 1, 0, fence, version, 0, 0
-      redis.call('HSET', key, 's', write_state(s), unpack(is_kept and {'e', events} or {}))
       closed[#closed + 1] = member
       answer = '0'
     end

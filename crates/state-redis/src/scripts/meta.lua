@@ -1,4 +1,4 @@
--- Put before every script: the clock, and fields m and s (see field.rs) as tables.
+-- Put before every script: the clock, and fields m and s (see field.rs).
 
 local function clock()
   local time = redis.call('TIME')
@@ -12,18 +12,6 @@ local function whole(number)
 end
 
 local META, META_BYTES = '<i8i8i8i8i8i8I4I4I4I4i8i8i8', 88
-
-local function read_meta(text)
-  local c = {}
-  c.first_seen, c.last_updated, c.expires, c.ttl, c.indexed, c.guard, c.fragments, c.spans, c.logs, c.errors,
-    c.bytes, c.first_event, c.last_event = struct.unpack(META, text)
-  return c
-end
-
-local function write_meta(c)
-  return struct.pack(META, c.first_seen, c.last_updated, c.expires, c.ttl, c.indexed, c.guard, c.fragments, c.spans,
-    c.logs, c.errors, c.bytes, c.first_event, c.last_event)
-end
 
 -- Fragments of which one field o holds the names.
 local CHUNK = 64
@@ -41,62 +29,43 @@ end
 
 local STATE, STATE_BYTES = '<i8i8i8i8i8I4I4I4I4I4I4BB', 66
 
--- Field s of a correlation that has none: it is active in its first generation.
-local function new_state(opened)
-  return {opened = opened, look = 0, lease = 0, fence = 0, finished = 0, generation = 0, earlier = 0,
-    settled_spans = 0, settled_logs = 0, stored_spans = 0, stored_logs = 0, closed = 0, full = 0}
+-- What is in field s, value by value: a table of as many costs more than all that is done with it. One that is not there
+-- is of a correlation that is active in its first generation, since it was opened.
+local function read_state(text, opened)
+  if text then
+    return struct.unpack(STATE, text)
+  end
+  return opened, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 end
 
-local function read_state(text)
-  local s = {}
-  s.opened, s.look, s.lease, s.fence, s.finished, s.generation, s.earlier, s.settled_spans, s.settled_logs,
-    s.stored_spans, s.stored_logs, s.closed, s.full = struct.unpack(STATE, text)
-  return s
-end
-
-local function write_state(s)
-  return struct.pack(STATE, s.opened, s.look, s.lease, s.fence, s.finished, s.generation, s.earlier, s.settled_spans,
-    s.settled_logs, s.stored_spans, s.stored_logs, s.closed, s.full)
-end
-
--- Fields m and s of a living correlation as tables, and what is in a further field that is asked for; nil if there is
--- none that can be read.
+-- Fields m and s of a living correlation, and what is in a further field that is asked for; nil if there is none that can
+-- be read. A key that is broken must not stop a call over many keys.
 local function living(key, now, ...)
   local have = redis.pcall('HMGET', key, 'm', 's', ...)
-  if have.err or not have[1] or #have[1] ~= META_BYTES or have[2] and #have[2] ~= STATE_BYTES then
-    return nil
-  end
-  local c = read_meta(have[1])
-  if c.expires > now then
-    return c, have[2] and read_state(have[2]) or new_state(c.first_seen), have[3]
+  local m, s = have[1], have[2]
+  if not have.err and m and #m == META_BYTES and (not s or #s == STATE_BYTES) and struct.unpack('<i8', m, 17) > now then
+    return m, s, have[3]
   end
 end
 
 local RECORD = '<I4I4I4i8I4I4I4I4'
 
--- Field e as a list of tables, oldest event first.
+local function write_event(generation, earlier, version, closed, spans, logs, delivered, note)
+  return struct.pack(RECORD, generation, earlier, version, closed, spans, logs, #delivered, #note) .. delivered .. note
+end
+
+-- Field e as a list of tables, oldest event first; text is the event as it is written.
 local function read_events(text)
-  local events, at = {}, 1
-  while at < #text do
-    local e, delivered, note = {}, 0, 0
-    e.generation, e.earlier, e.version, e.closed, e.spans, e.logs, delivered, note, at = struct.unpack(RECORD, text, at)
-    e.delivered = string.sub(text, at, at + delivered - 1)
-    e.note = string.sub(text, at + delivered, at + delivered + note - 1)
-    at = at + delivered + note
-    events[#events + 1] = e
+  local events, from = {}, 1
+  while from < #text do
+    local generation, earlier, version, closed, spans, logs, delivered, note, at = struct.unpack(RECORD, text, from)
+    local to = at + delivered + note
+    events[#events + 1] = {generation = generation, spans = spans, logs = logs, earlier = earlier, version = version,
+      closed = closed, delivered = string.sub(text, at, at + delivered - 1),
+      note = string.sub(text, at + delivered, to - 1), text = string.sub(text, from, to - 1)}
+    from = to
   end
   return events
-end
-
-local function write_event(e)
-  return struct.pack(RECORD, e.generation, e.earlier, e.version, e.closed, e.spans, e.logs, #e.delivered, #e.note)
-    .. e.delivered .. e.note
-end
-
--- Ends a claim that is not to be finished any more; the correlation is to be looked at from a time on.
-local function end_claim(key, s, look)
-  s.fence, s.lease, s.look = s.fence + 1, 0, look
-  redis.call('HSET', key, 's', write_state(s))
 end
 
 -- Notes a place in an index, to be taken with all others of the call by put_places.
@@ -118,8 +87,8 @@ local function remove_places(index, members)
 end
 
 -- When a correlation that changed is quiet. A last arrival in the future is of a clock that has gone back.
-local function quiet_at(c, now, grace)
-  return math.min(c.last_updated, now) + grace
+local function quiet_at(last_updated, now, grace)
+  return math.min(last_updated, now) + grace
 end
 
 -- Writes in any case, so that a WAIT behind a removal vouches for it also when it is repeated and removes nothing.
@@ -201,12 +170,14 @@ local function count_removed(sums, key, now)
   if have.err or not have[1] or #have[1] ~= META_BYTES or have[2] and #have[2] ~= STATE_BYTES then
     return
   end
-  local c, s = read_meta(have[1]), have[2] and read_state(have[2]) or new_state(0)
-  local pending_spans, pending_logs = c.spans - s.settled_spans, c.logs - s.settled_logs
+  local expires = struct.unpack('<i8', have[1], 17)
+  local all_spans, all_logs = struct.unpack('<I4I4', have[1], 53)
+  local _, _, _, _, _, _, _, settled_spans, settled_logs, stored_spans, stored_logs = read_state(have[2])
+  local pending_spans, pending_logs = all_spans - settled_spans, all_logs - settled_logs
   count_items(sums, 'pending', -pending_spans, -pending_logs)
-  count_items(sums, 'stored', -s.stored_spans, -s.stored_logs)
-  if c.expires > now then
-    count_items(sums, 'deleted', pending_spans + s.stored_spans, pending_logs + s.stored_logs)
+  count_items(sums, 'stored', -stored_spans, -stored_logs)
+  if expires > now then
+    count_items(sums, 'deleted', pending_spans + stored_spans, pending_logs + stored_logs)
     return
   end
   local spans, logs = 0, 0
@@ -216,7 +187,7 @@ local function count_removed(sums, key, now)
   end
   count_items(sums, 'expired.pending', pending_spans, pending_logs)
   count_items(sums, 'expired.undelivered', spans, logs)
-  count_items(sums, 'expired.stored', s.stored_spans - spans, s.stored_logs - logs)
+  count_items(sums, 'expired.stored', stored_spans - spans, stored_logs - logs)
 end
 
 -- Removes correlations and their places in the indexes, which are the first four keys of the call: time, exp, due, out;

@@ -10,8 +10,8 @@ for k = 2, #KEYS do
   local at = k * 4 - 7
   local generation, first_seen = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
   local look, delivered = now + tonumber(ARGV[at + 2]), ARGV[at + 3]
-  local c, _, text = living(key, now, 'e')
-  if c and text and c.first_seen == first_seen then
+  local m, _, text = living(key, now, 'e')
+  if text and struct.unpack('<i8', m) == first_seen then
     local events, is_there = {}, false
     for _, e in ipairs(read_events(text)) do
       if e.generation == generation then
@@ -23,8 +23,9 @@ for k = 2, #KEYS do
           end
           e.delivered = is_known and e.delivered or e.delivered .. receiver
         end
+        e.text = write_event(e.generation, e.earlier, e.version, e.closed, e.spans, e.logs, e.delivered, e.note)
       end
-      events[#events + 1] = write_event(e)
+      events[#events + 1] = e.text
     end
     if is_there then
       redis.call('HSET', key, 'e', table.concat(events))

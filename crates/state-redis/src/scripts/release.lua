@@ -10,13 +10,18 @@ for k = 2, #KEYS do
   local key = KEYS[k]
   local at = k * 3 - 4
   local fence, version, look = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), now + tonumber(ARGV[at + 2])
-  local c, s = living(key, now)
-  if c and s.closed == 0 and s.fence == fence then
-    if c.fragments ~= version then
-      look = math.min(look, quiet_at(c, now, grace))
+  local m, s = living(key, now)
+  if s then
+    local opened, _, _, claimed, finished, generation, earlier, settled_spans, settled_logs, stored_spans, stored_logs,
+      closed, full = read_state(s)
+    if closed == 0 and claimed == fence then
+      if struct.unpack('<I4', m, 49) ~= version then
+        look = math.min(look, quiet_at(struct.unpack('<i8', m, 9), now, grace))
+      end
+      redis.call('HSET', key, 's', struct.pack(STATE, opened, look, 0, fence + 1, finished, generation, earlier,
+        settled_spans, settled_logs, stored_spans, stored_logs, 0, full))
+      place(looks, look, member_of(key))
     end
-    end_claim(key, s, look)
-    place(looks, look, member_of(key))
   end
 end
 put_places(KEYS[1], looks)

@@ -5,30 +5,35 @@
 -- Atomic because another event of the correlation may be added or removed at the same time.
 
 local now = clock()
-local removed, emptied, sums = 0, {}, {}
+local removed, emptied, sums, all_spans, all_logs = 0, {}, {}, 0, 0
 for k = 3, #KEYS do
   local key = KEYS[k]
   local generation, first_seen = tonumber(ARGV[k * 2 - 5]), tonumber(ARGV[k * 2 - 4])
-  local c, s, text = living(key, now, 'e')
-  text = c and c.first_seen == first_seen and text or ''
-  local kept = {}
-  for _, e in ipairs(read_events(text)) do
-    if e.generation == generation then
-      removed = removed + 1
-      s.stored_spans, s.stored_logs = s.stored_spans - e.spans, s.stored_logs - e.logs
-      count_items(sums, 'stored', -e.spans, -e.logs)
-      count_items(sums, 'delivered', e.spans, e.logs)
-    else
-      kept[#kept + 1] = write_event(e)
+  local m, s, text = living(key, now, 'e')
+  if text and text ~= '' and struct.unpack('<i8', m) == first_seen then
+    local kept, spans, logs, at = {}, 0, 0, 1
+    while at < #text do
+      local from = at
+      local number, _, _, _, new_spans, new_logs, delivered, note, record_end = struct.unpack(RECORD, text, at)
+      at = record_end + delivered + note
+      if number == generation then
+        removed, spans, logs = removed + 1, spans + new_spans, logs + new_logs
+      else
+        kept[#kept + 1] = string.sub(text, from, at - 1)
+      end
     end
-  end
-  if #kept > 0 then
-    redis.call('HSET', key, 's', write_state(s), 'e', table.concat(kept))
-  elseif text ~= '' then
-    redis.call('HSET', key, 's', write_state(s), 'e', '')
-    emptied[#emptied + 1] = member_of(key)
+    if #kept == 0 then
+      emptied[#emptied + 1] = member_of(key)
+    end
+    local opened, look, lease, fence, finished, generations, earlier, settled_spans, settled_logs, stored_spans,
+      stored_logs, closed, full = read_state(s, first_seen)
+    redis.call('HSET', key, 'e', table.concat(kept), 's', struct.pack(STATE, opened, look, lease, fence, finished,
+      generations, earlier, settled_spans, settled_logs, stored_spans - spans, stored_logs - logs, closed, full))
+    all_spans, all_logs = all_spans + spans, all_logs + logs
   end
 end
+count_items(sums, 'stored', -all_spans, -all_logs)
+count_items(sums, 'delivered', all_spans, all_logs)
 remove_places(KEYS[1], emptied)
 enter_sums(KEYS[2], sums, now)
 return removed

@@ -15,34 +15,33 @@ local n = {}
 for i = 1, 9 do
   n[i] = tonumber(ARGV[i])
 end
-local c = {first_seen = n[1], last_updated = n[2], expires = now + n[3], ttl = n[3], indexed = n[2],
-  guard = now + 2 * n[3], fragments = tonumber(ARGV[14]), spans = n[4], logs = n[5], errors = n[6], bytes = n[7],
-  first_event = n[8], last_event = n[9]}
-local s = new_state(now)
-s.look = now + tonumber(ARGV[13])
+local guard, look, spans, logs = now + 2 * n[3], now + tonumber(ARGV[13]), n[4], n[5]
+local m = struct.pack(META, n[1], n[2], now + n[3], n[3], n[2], guard, tonumber(ARGV[14]), spans, logs, n[6], n[7], n[8],
+  n[9])
+local s = struct.pack(STATE, now, look, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 local sums = {}
 count_removed(sums, key, now)
 for _, account in ipairs({'received', 'kept', 'pending'}) do
-  count_items(sums, account, c.spans, c.logs)
+  count_items(sums, account, spans, logs)
 end
 redis.call('UNLINK', key)
 -- Lua cannot unpack more than some 8,000 values.
 local function fields(first)
   return unpack(ARGV, first, math.min(first + 999, #ARGV))
 end
-redis.call('HSET', key, 'm', write_meta(c), 'l', ARGV[10], 'u', ARGV[11], 's', write_state(s), fields(15))
+redis.call('HSET', key, 'm', m, 'l', ARGV[10], 'u', ARGV[11], 's', s, fields(15))
 for first = 1015, #ARGV, 1000 do
   redis.call('HSET', key, fields(first))
 end
-guard_key(key, c.guard)
+guard_key(key, guard)
 local member = member_of(key)
 enter_unseen(KEYS[5], KEYS[2], now)
-redis.call('ZADD', KEYS[1], whole(c.indexed), member)
-redis.call('ZADD', KEYS[2], whole(c.expires), member)
-redis.call('ZADD', KEYS[3], whole(s.look), member)
+redis.call('ZADD', KEYS[1], whole(n[2]), member)
+redis.call('ZADD', KEYS[2], whole(now + n[3]), member)
+redis.call('ZADD', KEYS[3], whole(look), member)
 redis.call('ZREM', KEYS[4], member)
 for index = 1, 3 do
-  hold_index(KEYS[index], c.guard)
+  hold_index(KEYS[index], guard)
 end
-enter_sums(KEYS[5], sums, now, c.guard)
+enter_sums(KEYS[5], sums, now, guard)
