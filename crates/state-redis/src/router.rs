@@ -161,14 +161,16 @@ impl Router {
                 answers[place] = result.ok();
             }
         }
-        join_all(answers.into_iter().zip(calls).map(async |(answer, (slot, command))| match answer {
-            Some(answer) => Ok(answer),
-            None => {
-                let answers = self.repeat(attempted, slot, vec![command], deadline, confirm).await?;
-                Ok(answers.into_iter().next().unwrap_or(Value::Null))
-            }
-        }))
-        .await
+        // Futures for these alone: one for each call would cost more than its answer.
+        let unanswered = calls.into_iter().zip(&answers).filter(|(_, answer)| answer.is_none());
+        let unanswered = unanswered.map(async |((slot, command), _)| {
+            let answers = self.repeat(attempted, slot, vec![command], deadline, confirm).await?;
+            Ok(answers.into_iter().next().unwrap_or(Value::Null))
+        });
+        let mut repeated = join_all(unanswered).await.into_iter();
+        let answer =
+            |answer: Option<Value>| answer.map_or_else(|| repeated.next(), |answer| Some(Ok(answer)));
+        answers.into_iter().filter_map(answer).collect()
     }
 
     async fn repeat(
