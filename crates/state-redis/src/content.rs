@@ -101,3 +101,25 @@ impl Content {
         records.into_iter().map(event).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fields of a correlation without fragments that a claim holds.
+    fn claimed(fence: i64) -> Content {
+        let meta = Meta { first_seen: 1, last_updated: 2, expires: 9, counts: state_core::Counts::default() };
+        let mut state = [0; 66];
+        state[24..32].copy_from_slice(&fence.to_le_bytes());
+        let (records, overrides, fragments) = (Vec::new(), Overrides::default(), Vec::new());
+        Content { meta, state: Some(State::read(&state).unwrap()), records, overrides, fragments }
+    }
+
+    #[test]
+    fn what_was_claimed_anew_since_is_no_claim_any_more() {
+        let key = CorrelationKey { tenant: "".parse().unwrap(), id: "a".parse().unwrap() };
+        let claim = claimed(7).claim(key.clone(), 5, 7).unwrap().unwrap();
+        assert_eq!((claim.ticket.fence, claim.generation), (7, 1));
+        assert!(claimed(8).claim(key, 5, 7).unwrap().is_none());
+    }
+}

@@ -91,22 +91,17 @@ impl Taken {
         let answers = router.call_each(attempted, calls.collect(), deadline).await;
         let mut contents = Vec::with_capacity(correlations.len());
         for (Correlation { key, mark, .. }, answer) in correlations.into_iter().zip(answers) {
-            let fields = match answer {
-                Ok(fields) => fields.into_array(),
-                Err(error) if error.is_retryable() => {
+            let content = match answer {
+                Ok(fields) => Content::read(fields.into_array(), mark.now),
+                Err(error) => {
                     unanswered = Some(error);
                     continue;
                 }
-                Err(error) => {
-                    warn!(%key, error = &error as &dyn std::error::Error, "a correlation cannot be read");
-                    continue;
-                }
             };
-            let content = Content::read(fields, mark.now);
-            match content.and_then(|content| {
-                content.map_or(Ok(Vec::new()), |content| read(content, key.clone(), mark))
-            }) {
-                Ok(read) => contents.extend(read),
+            match content
+                .and_then(|content| content.map(|content| read(content, key.clone(), mark)).transpose())
+            {
+                Ok(read) => contents.extend(read.into_iter().flatten()),
                 // Left to its lease, again and again, until it expires.
                 Err(error) => {
                     warn!(%key, error = &error as &dyn std::error::Error, "a correlation cannot be read");
