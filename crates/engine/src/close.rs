@@ -2,6 +2,7 @@
 //! state share the work.
 
 mod agenda;
+mod finish;
 mod verdict;
 
 use std::{sync::Arc, time::Duration};
@@ -148,7 +149,8 @@ impl Closer {
         let outbox = offer.as_ref().map(delivery::Offer::outbox);
         let finishes: Vec<Finish> =
             closing.iter().map(|(claim, close)| Finish { outbox, ..claim.finish(close.note()) }).collect();
-        let (finished, released) = tokio::join!(self.store.finish(finishes), self.store.release(releases));
+        let finish = finish::finish(finishes, |finishes| self.store.finish(finishes));
+        let (finished, released) = tokio::join!(finish, self.store.release(releases));
         for ((claim, close), finished) in closing.iter().zip(finished?) {
             match finished {
                 Finished::Finished if claim.has_news() => {
