@@ -123,7 +123,7 @@ pub(crate) struct State {
 impl State {
     /// Reads field `s`. The order is the one in `scripts/meta.lua`: opened, look, lease, fence and
     /// finished (8 bytes each); generation, earlier, and spans and log records that were settled and
-    /// that are stored (4 bytes each); closed and full (1 byte each).
+    /// that are stored without an event (4 bytes each); closed and full (1 byte each).
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
         let bytes: &[u8; 66] = bytes.try_into().map_err(|_| Unreadable("field s has another length"))?;
         Ok(Self {

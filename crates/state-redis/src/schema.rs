@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::{error, keys::Keys, link::Command, node::Node, router::Router};
 
 /// Version of the layout in `keys.rs`, `field.rs` and `packed.rs`. Another one is refused.
-const LAYOUT: u32 = 4;
+const LAYOUT: u32 = 5;
 
 /// What was written at the first start beside the layout.
 #[derive(Debug)]

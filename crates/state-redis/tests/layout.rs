@@ -94,7 +94,7 @@ async fn another_layout_is_refused_with_what_to_do() {
     server.node().command(&["SET", "schema", "layout=1 buckets=24 replicas=0"]).await.unwrap();
     let error = open(&config(&server)).ready().await.unwrap_err();
     assert!(!error.is_retryable(), "{error:?}");
-    for text in ["layout=1", "layout=4", "version that wrote it", "key prefix"] {
+    for text in ["layout=1", "layout=5", "version that wrote it", "key prefix"] {
         assert!(error.to_string().contains(text), "{text} is missing in: {error}");
     }
 }

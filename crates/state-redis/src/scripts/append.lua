@@ -17,8 +17,8 @@ local spans_max, bytes_max, ttl, lag, grace =
 local now = clock()
 local outcomes, time, exp, due, held = {}, {}, {}, {}, 0
 local read, write, sums = {'m', 'l', 's', 'o0'}, {'m'}, {}
--- Spans and log records by what became of them.
-local tallies = {['0'] = {0, 0}, ['1'] = {0, 0}, ['2'] = {0, 0}, ['3'] = {0, 0}, ['4'] = {0, 0}}
+-- Spans and log records that were added, and that were there.
+local added_spans, added_logs, known_spans, known_logs = 0, 0, 0, 0
 local at = 6
 
 -- Adds the labels that are not known yet. 16 KiB: what a summary remembers is bounded.
@@ -103,8 +103,15 @@ for k = 6, #KEYS do
         end
       end
     end
-    local tally = tallies[outcome]
-    tally[1], tally[2] = tally[1] + more_spans, tally[2] + more_logs
+    if outcome == '0' then
+      added_spans, added_logs = added_spans + more_spans, added_logs + more_logs
+    elseif outcome == '1' then
+      known_spans, known_logs = known_spans + more_spans, known_logs + more_logs
+    elseif outcome ~= '4' then
+      -- What cannot be read is refused by whoever called.
+      count_items(sums, 'received', more_spans, more_logs)
+      count_items(sums, outcome == '2' and 'refused.spans_max' or 'refused.bytes_max', more_spans, more_logs)
+    end
     arrived = arrived or outcome < '2'
     full = full or (outcome == '2' or outcome == '3') and (added or not (created or closed == 1))
     outcomes[#outcomes + 1] = outcome
@@ -113,7 +120,7 @@ for k = 6, #KEYS do
 
   -- A closed correlation opens its next generation; one that is not to be looked at for long is looked at once it is
   -- quiet again; one that can take no more has nothing to wait for.
-  local look
+  local look, member
   if created and arrived then
     look = now + grace
   elseif added and closed == 1 then
@@ -127,7 +134,8 @@ for k = 6, #KEYS do
     look = lease == 0 and now or look_at
   end
   if look then
-    place(due, look, member_of(key))
+    member = member_of(key)
+    place(due, look, member)
     if have[3] or full then
       redis.call('HSET', key, 's', struct.pack(STATE, opened, look, lease, fence, finished, generation, earlier,
         settled_spans, settled_logs, stored_spans, stored_logs, closed, full and 1 or was_full))
@@ -139,10 +147,11 @@ for k = 6, #KEYS do
     expires = math.max(expires, now + own_ttl)
     if created or last_updated - indexed >= lag then
       indexed = last_updated
-      place(time, indexed, member_of(key))
+      member = member or member_of(key)
+      place(time, indexed, member)
     end
     if created then
-      place(exp, expires, member_of(key))
+      place(exp, expires, member)
     end
     local renew = expires > guard
     if renew then
@@ -166,23 +175,27 @@ for k = 6, #KEYS do
   end
 end
 
-if #exp > 0 then
-  enter_unseen(KEYS[5], KEYS[2], now)
+if #due > 0 then
+  held = math.max(held, now + 2 * ttl)
 end
-for number, index in ipairs({time, exp, due}) do
-  if #index > 0 then
-    put_places(KEYS[number], index)
-    hold_index(KEYS[number], math.max(held, now + 2 * ttl))
-  elseif held > 0 then
-    hold_index(KEYS[number], held)
+if held > 0 then
+  local ends = redis.call('PEXPIRETIME', KEYS[1])
+  if ends == -2 then
+    enter_unseen(KEYS[5], KEYS[2], now)
   end
+  put_places(KEYS[1], time)
+  put_places(KEYS[2], exp)
+  put_places(KEYS[3], due)
+  -- The same members have a place by time and by expiry.
+  if hold_index(KEYS[1], held, ends) then
+    hold_index(KEYS[2], held, ends)
+  end
+  hold_index(KEYS[3], held)
+else
+  put_places(KEYS[1], time)
 end
--- What cannot be read is refused by whoever called.
-for outcome, account in pairs({['0'] = 'kept', ['1'] = 'duplicate', ['2'] = 'refused.spans_max', ['3'] = 'refused.bytes_max'}) do
-  local spans, logs = unpack(tallies[outcome])
-  count_items(sums, 'received', spans, logs)
-  count_items(sums, account, spans, logs)
-end
-count_items(sums, 'pending', unpack(tallies['0']))
+count_items(sums, 'added', added_spans, added_logs)
+count_items(sums, 'received', known_spans, known_logs)
+count_items(sums, 'duplicate', known_spans, known_logs)
 enter_sums(KEYS[5], sums, now, held)
 return table.concat(outcomes)

@@ -43,15 +43,15 @@ for k = 4, #KEYS do
       if is_told then
         generation = generation + 1
       end
-      local state = struct.pack(STATE, opened, 0, 0, fence, fence, generation, version, spans, logs,
-        stored_spans + more_spans, stored_logs + more_logs, 1, 0)
       if is_told and hold >= 0 then
         local event = write_event(generation, earlier, version, now, more_spans, more_logs, '', note)
-        redis.call('HSET', key, 's', state, 'e', events and events .. event or event)
+        redis.call('HSET', key, 's', struct.pack(STATE, opened, 0, 0, fence, fence, generation, version, spans, logs,
+          stored_spans, stored_logs, 1, 0), 'e', events and events .. event or event)
         place(told, now + hold, member)
         held = math.max(held, guard)
       else
-        redis.call('HSET', key, 's', state)
+        redis.call('HSET', key, 's', struct.pack(STATE, opened, 0, 0, fence, fence, generation, version, spans, logs,
+          stored_spans + more_spans, stored_logs + more_logs, 1, 0))
       end
       closed[#closed + 1] = member
       answer = '0'

@@ -108,7 +108,8 @@ local function member_of(key)
   return string.sub(key, string.find(key, '}:', 1, true) + 2)
 end
 
--- Notes that so many spans and log records have come to an account of the ledger, to be entered by enter_sums.
+-- Notes that so many spans and log records have come to an account of the ledger, to be entered by enter_sums. What comes to
+-- 'added' is received, kept and pending at once: three entries in one, in the call that is made most.
 local function count_items(sums, account, spans, logs)
   if spans ~= 0 then
     local field = 'spans.' .. account
@@ -121,12 +122,13 @@ local function count_items(sums, account, spans, logs)
 end
 
 -- Keeps an index one to two minutes longer than a correlation in it, whose life ends at a time in microseconds; never
--- shortens its life. The first minute leaves it to the scripts to find that the correlation is gone, the second spares
--- most calls this write.
-local function hold_index(key, time)
+-- shortens its own, which is asked for unless it is known. Returns whether that was too short. The first minute leaves it
+-- to the scripts to find that the correlation is gone, the second spares most calls this write.
+local function hold_index(key, time, ends)
   local milliseconds = math.ceil(time / 1000) + 60000
-  if redis.call('PEXPIRETIME', key) < milliseconds then
+  if (ends or redis.call('PEXPIRETIME', key)) < milliseconds then
     redis.call('PEXPIREAT', key, whole(milliseconds + 60000))
+    return true
   end
 end
 
@@ -155,12 +157,15 @@ local function enter_unseen(ledger, exp, now)
     return
   end
   local sums = {}
-  for _, account in ipairs({'pending', 'stored'}) do
-    local spans, logs = unpack(redis.call('HMGET', ledger, 'spans.' .. account, 'logs.' .. account))
-    spans, logs = tonumber(spans or 0), tonumber(logs or 0)
-    count_items(sums, account, -spans, -logs)
-    count_items(sums, 'expired.unseen', spans, logs)
+  local have = redis.call('HMGET', ledger, 'spans.added', 'logs.added', 'spans.pending', 'logs.pending', 'spans.stored',
+    'logs.stored')
+  for number = 1, 6 do
+    have[number] = tonumber(have[number] or 0)
   end
+  local pending_spans, pending_logs = have[1] + have[3], have[2] + have[4]
+  count_items(sums, 'pending', -pending_spans, -pending_logs)
+  count_items(sums, 'stored', -have[5], -have[6])
+  count_items(sums, 'expired.unseen', pending_spans + have[5], pending_logs + have[6])
   enter_sums(ledger, sums, now)
 end
 
@@ -173,21 +178,21 @@ local function count_removed(sums, key, now)
   local expires = struct.unpack('<i8', have[1], 17)
   local all_spans, all_logs = struct.unpack('<I4I4', have[1], 53)
   local _, _, _, _, _, _, _, settled_spans, settled_logs, stored_spans, stored_logs = read_state(have[2])
-  local pending_spans, pending_logs = all_spans - settled_spans, all_logs - settled_logs
-  count_items(sums, 'pending', -pending_spans, -pending_logs)
-  count_items(sums, 'stored', -stored_spans, -stored_logs)
-  if expires > now then
-    count_items(sums, 'deleted', pending_spans + stored_spans, pending_logs + stored_logs)
-    return
-  end
-  local spans, logs = 0, 0
   local is_readable, events = pcall(read_events, have[3] or '')
+  local spans, logs = 0, 0
   for _, e in ipairs(is_readable and events or {}) do
     spans, logs = spans + e.spans, logs + e.logs
   end
-  count_items(sums, 'expired.pending', pending_spans, pending_logs)
-  count_items(sums, 'expired.undelivered', spans, logs)
-  count_items(sums, 'expired.stored', stored_spans - spans, stored_logs - logs)
+  local pending_spans, pending_logs = all_spans - settled_spans, all_logs - settled_logs
+  count_items(sums, 'pending', -pending_spans, -pending_logs)
+  count_items(sums, 'stored', -stored_spans - spans, -stored_logs - logs)
+  if expires > now then
+    count_items(sums, 'deleted', pending_spans + stored_spans + spans, pending_logs + stored_logs + logs)
+  else
+    count_items(sums, 'expired.pending', pending_spans, pending_logs)
+    count_items(sums, 'expired.undelivered', spans, logs)
+    count_items(sums, 'expired.stored', stored_spans, stored_logs)
+  end
 end
 
 -- Removes correlations and their places in the indexes, which are the first four keys of the call: time, exp, due, out;

@@ -9,15 +9,15 @@ local removed, emptied, sums, all_spans, all_logs = 0, {}, {}, 0, 0
 for k = 3, #KEYS do
   local key = KEYS[k]
   local generation, first_seen = tonumber(ARGV[k * 2 - 5]), tonumber(ARGV[k * 2 - 4])
-  local m, s, text = living(key, now, 'e')
+  local m, _, text = living(key, now, 'e')
   if text and text ~= '' and struct.unpack('<i8', m) == first_seen then
-    local kept, spans, logs, at = {}, 0, 0, 1
+    local kept, at = {}, 1
     while at < #text do
       local from = at
-      local number, _, _, _, new_spans, new_logs, delivered, note, record_end = struct.unpack(RECORD, text, at)
+      local number, _, _, _, spans, logs, delivered, note, record_end = struct.unpack(RECORD, text, at)
       at = record_end + delivered + note
       if number == generation then
-        removed, spans, logs = removed + 1, spans + new_spans, logs + new_logs
+        removed, all_spans, all_logs = removed + 1, all_spans + spans, all_logs + logs
       else
         kept[#kept + 1] = string.sub(text, from, at - 1)
       end
@@ -25,11 +25,7 @@ for k = 3, #KEYS do
     if #kept == 0 then
       emptied[#emptied + 1] = member_of(key)
     end
-    local opened, look, lease, fence, finished, generations, earlier, settled_spans, settled_logs, stored_spans,
-      stored_logs, closed, full = read_state(s, first_seen)
-    redis.call('HSET', key, 'e', table.concat(kept), 's', struct.pack(STATE, opened, look, lease, fence, finished,
-      generations, earlier, settled_spans, settled_logs, stored_spans - spans, stored_logs - logs, closed, full))
-    all_spans, all_logs = all_spans + spans, all_logs + logs
+    redis.call('HSET', key, 'e', table.concat(kept))
   end
 end
 count_items(sums, 'stored', -all_spans, -all_logs)

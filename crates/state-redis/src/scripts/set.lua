@@ -22,9 +22,7 @@ local s = struct.pack(STATE, now, look, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 local sums = {}
 count_removed(sums, key, now)
-for _, account in ipairs({'received', 'kept', 'pending'}) do
-  count_items(sums, account, spans, logs)
-end
+count_items(sums, 'added', spans, logs)
 redis.call('UNLINK', key)
 -- Lua cannot unpack more than some 8,000 values.
 local function fields(first)
