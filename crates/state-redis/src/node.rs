@@ -50,6 +50,8 @@ pub(crate) struct Node {
     commits: Mutex<Option<UnboundedSender<Commit>>>,
     committers: Mutex<JoinSet<()>>,
     clock: Mutex<Option<Reading>>,
+    /// When the scripts began to be loaded last, if they were.
+    scripts_loaded: tokio::sync::Mutex<Option<Instant>>,
     /// When it was found fit to keep state.
     fit: Mutex<Option<Instant>>,
     /// How long a command may take, and so the last batch when the node is closed.
@@ -103,6 +105,7 @@ impl Node {
             commits: Mutex::new(Some(commits)),
             committers: Mutex::new(committers),
             clock: Mutex::default(),
+            scripts_loaded: tokio::sync::Mutex::default(),
             fit: Mutex::default(),
             timeout: config.timeout,
         })
@@ -114,10 +117,20 @@ impl Node {
         self.load_scripts().await
     }
 
-    /// Loads the scripts that a server forgets when it restarts, is told to, or is new.
+    /// Loads the scripts that a server forgets when it restarts, is told to, or is new. However many calls
+    /// find at once that they are not there, they are loaded twice at most: compiling them takes the server
+    /// milliseconds.
     pub(crate) async fn load_scripts(&self) -> Result<(), Error> {
+        let missed = Instant::now();
+        let mut loaded = self.scripts_loaded.lock().await;
+        if loaded.is_some_and(|began| began > missed) {
+            return Ok(());
+        }
+        let began = Instant::now();
         let loads = script::all().map(|script| Command::new("SCRIPT", ["LOAD", script.text.as_str()]));
-        self.send(loads.into()).await.map(drop)
+        self.send(loads.into()).await?;
+        *loaded = Some(began);
+        Ok(())
     }
 
     /// The server's clock, if it was ever asked.

@@ -160,9 +160,16 @@ async fn scripts_that_a_server_forgot_are_loaded_again() {
     let store = store(&cluster, Acknowledge::Auto);
     append_round(&store, 0).await;
     for node in cluster.nodes() {
+        node.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
         node.command(&["SCRIPT", "FLUSH"]).await.unwrap();
     }
     assert_eq!(append_round(&store, 1).await.len(), CORRELATIONS as usize);
+    for node in cluster.nodes() {
+        let stats = node.command(&["INFO", "commandstats"]).await.unwrap();
+        let loads = stats.lines().find_map(|line| line.strip_prefix("cmdstat_script|load:calls="));
+        let loads = loads.and_then(|line| line.split(',').next()).map_or(0, |count| count.parse().unwrap());
+        assert!(loads <= 4 * 15, "all calls at once have them loaded again: {loads} loads of 15 scripts");
+    }
     for node in cluster.nodes() {
         node.command(&["SCRIPT", "FLUSH"]).await.unwrap();
     }
