@@ -6,6 +6,7 @@
 //!   [`tree`] shows one to people;
 //! * [`replay`], [`send`] and [`demo`] are the commands.
 
+pub mod answer;
 pub mod content;
 pub mod dataset;
 pub mod demo;
