@@ -1,0 +1,149 @@
+//! The load itself: senders that take one request after the other, and the clock beside them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use bench_kit::text::thousands;
+use parking_lot::Mutex;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+};
+
+use super::{
+    client::Client,
+    processes::{Before, NamedProcess},
+    report::Window,
+    schedule::{Schedule, Ticket},
+    tally::Tally,
+    traffic::{Size, Traffic},
+};
+use crate::output::Progress;
+
+/// What all senders share.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) traffic: Traffic,
+    pub(super) client: Client,
+    pub(super) schedule: Schedule,
+    pub(super) tally: Mutex<Tally>,
+    pub(super) in_flight: AtomicUsize,
+}
+
+impl Load {
+    /// Sends until the schedule ends, by so many senders, and measures meanwhile.
+    ///
+    /// # Errors
+    /// When a process cannot be watched.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        senders: usize,
+        processes: &[NamedProcess],
+    ) -> anyhow::Result<Window> {
+        let mut sending = JoinSet::new();
+        for _ in 0..senders {
+            let load = Arc::clone(self);
+            sending.spawn(async move { load.send().await });
+        }
+        let window = self.measure(processes, &mut sending).await?;
+        // The time that counts is over; what is on its way still counts.
+        while let Some(ended) = sending.join_next().await {
+            ended.context("a sender failed")?;
+        }
+        Ok(window)
+    }
+
+    /// One sender.
+    async fn send(&self) {
+        while let Some(ticket) = self.schedule.take(|number| self.traffic.size(number)) {
+            let Ticket { number, due, is_measured } = ticket;
+            if let Some(due) = due {
+                sleep_until(due).await;
+            }
+            let request = self.traffic.request(number);
+            // From when it was due, also if no sender was free then: otherwise the slower the target, the
+            // fewer requests would find out.
+            let begin = due.unwrap_or_else(Instant::now);
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            let sent = self.client.send(&request).await;
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.tally.lock().add(request.size, &sent, begin.elapsed(), is_measured);
+        }
+    }
+
+    /// Follows the load until its time is over or everything is sent and answered.
+    async fn measure(&self, processes: &[NamedProcess], sending: &mut JoinSet<()>) -> anyhow::Result<Window> {
+        // Those that cannot be watched should be known before the warm-up.
+        let mut before = Before::read(processes)?;
+        let mut accepted_before = Size::default();
+        let (counts_from, end) = (self.schedule.counts_from(), self.schedule.end());
+        let mut begin = Instant::now();
+        let mut is_warm = counts_from <= begin;
+        let second = Duration::from_secs(1);
+        let mut progress = Progress::at_once();
+        let mut ticks = interval_at(begin + second, second);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut shown = Size::default();
+        loop {
+            tokio::select! {
+                () = sleep_until(counts_from), if !is_warm => {
+                    is_warm = true;
+                    before = Before::read(processes)?;
+                    accepted_before = self.tally.lock().accepted;
+                    begin = Instant::now();
+                }
+                () = sleep_until(end) => break,
+                ended = sending.join_next() => match ended {
+                    Some(ended) => ended.context("a sender failed")?,
+                    None => {
+                        // Everything is answered, and nothing more will be due.
+                        sleep_until(self.schedule.is_over_at()).await;
+                        break;
+                    }
+                },
+                _ = ticks.tick() => {
+                    let (line, accepted) = self.line(counts_from, shown);
+                    progress.show(|| line);
+                    shown = accepted;
+                }
+            }
+        }
+        let used = before.until_now()?;
+        let (line, accepted) = self.line(counts_from, shown);
+        let time = begin.elapsed();
+        progress.finish(&line);
+        let accepted = Size {
+            spans: accepted.spans - accepted_before.spans,
+            logs: accepted.logs - accepted_before.logs,
+            traces: accepted.traces - accepted_before.traces,
+        };
+        Ok(Window { time, accepted, used })
+    }
+
+    /// The line of progress for the last second.
+    fn line(&self, counts_from: Instant, shown: Size) -> (String, Size) {
+        let mut tally = self.tally.lock();
+        let recent = std::mem::take(&mut tally.recent);
+        let accepted = tally.accepted;
+        let now = Instant::now();
+        let time = match now.checked_duration_since(counts_from) {
+            Some(time) => format!("{:3.0} s", time.as_secs_f64()),
+            None => "warm-up".to_owned(),
+        };
+        let line = format!(
+            "{time}: {} spans/s, {} in flight, p99 {:.1} ms, {} refused, {} failed",
+            thousands((accepted.spans - shown.spans) as usize),
+            self.in_flight.load(Ordering::Relaxed),
+            recent.quantile(0.99).as_secs_f64() * 1e3,
+            tally.refused_requests,
+            tally.failed_requests,
+        );
+        (line, accepted)
+    }
+}
