@@ -41,10 +41,14 @@ impl Before {
     /// # Errors
     /// When a process does not exist or belongs to another user.
     pub(super) fn read(processes: &[NamedProcess]) -> anyhow::Result<Self> {
+        let watch = |process: &NamedProcess| format!("failed to watch {}", process.name);
+        // Forgetting may have to wait for a busy process; the CPU of all is read at once.
+        for process in processes {
+            memory::forget_peak(process.pid).with_context(|| watch(process))?;
+        }
         let read = |process: &NamedProcess| {
-            memory::forget_peak(process.pid)
-                .and_then(|()| Ok((process.clone(), cpu::of_process(process.pid)?)))
-                .with_context(|| format!("failed to watch {}", process.name))
+            let cpu = cpu::of_process(process.pid).with_context(|| watch(process))?;
+            anyhow::Ok((process.clone(), cpu))
         };
         let processes = processes.iter().map(read).collect::<anyhow::Result<_>>()?;
         Ok(Self { own_cpu: cpu::of_this_process()?, processes })

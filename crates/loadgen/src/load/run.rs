@@ -36,6 +36,12 @@ pub(super) struct Load {
     pub(super) in_flight: AtomicUsize,
 }
 
+/// What the line of progress has told.
+struct Shown {
+    at: Instant,
+    accepted: Size,
+}
+
 impl Load {
     /// Sends until the schedule ends, by so many senders, and measures meanwhile.
     ///
@@ -89,7 +95,7 @@ impl Load {
         let mut progress = Progress::at_once();
         let mut ticks = interval_at(begin + second, second);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut shown = Size::default();
+        let mut shown = Shown { at: begin, accepted: Size::default() };
         loop {
             tokio::select! {
                 () = sleep_until(counts_from), if !is_warm => {
@@ -108,42 +114,36 @@ impl Load {
                     }
                 },
                 _ = ticks.tick() => {
-                    let (line, accepted) = self.line(counts_from, shown);
+                    let line = self.line(counts_from, &mut shown);
                     progress.show(|| line);
-                    shown = accepted;
                 }
             }
         }
         let used = before.until_now()?;
-        let (line, accepted) = self.line(counts_from, shown);
         let time = begin.elapsed();
-        progress.finish(&line);
-        let accepted = Size {
-            spans: accepted.spans - accepted_before.spans,
-            logs: accepted.logs - accepted_before.logs,
-            traces: accepted.traces - accepted_before.traces,
-        };
-        Ok(Window { time, accepted, used })
+        progress.finish(&self.line(counts_from, &mut shown));
+        Ok(Window { time, accepted: shown.accepted - accepted_before, used })
     }
 
-    /// The line of progress for the last second.
-    fn line(&self, counts_from: Instant, shown: Size) -> (String, Size) {
+    /// The line of progress for what has happened since the one before.
+    fn line(&self, counts_from: Instant, shown: &mut Shown) -> String {
         let mut tally = self.tally.lock();
         let recent = std::mem::take(&mut tally.recent);
-        let accepted = tally.accepted;
-        let now = Instant::now();
-        let time = match now.checked_duration_since(counts_from) {
+        let now = Shown { at: Instant::now(), accepted: tally.accepted };
+        let before = std::mem::replace(shown, now);
+        let spans = (shown.accepted - before.accepted).spans as f64;
+        let seconds = (shown.at - before.at).as_secs_f64().max(f64::EPSILON);
+        let time = match shown.at.checked_duration_since(counts_from) {
             Some(time) => format!("{:3.0} s", time.as_secs_f64()),
             None => "warm-up".to_owned(),
         };
-        let line = format!(
+        format!(
             "{time}: {} spans/s, {} in flight, p99 {:.1} ms, {} refused, {} failed",
-            thousands((accepted.spans - shown.spans) as usize),
+            thousands((spans / seconds).round() as usize),
             self.in_flight.load(Ordering::Relaxed),
             recent.quantile(0.99).as_secs_f64() * 1e3,
             tally.refused_requests,
             tally.failed_requests,
-        );
-        (line, accepted)
+        )
     }
 }

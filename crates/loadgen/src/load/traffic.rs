@@ -11,6 +11,8 @@ mod part;
 mod template;
 mod templates;
 
+use std::ops::Sub;
+
 use bytes::{BufMut as _, Bytes};
 
 pub use encoding::Encoding;
@@ -107,6 +109,19 @@ impl Traffic {
     pub fn items(&self, number: u64) -> (Signal, Vec<Item>) {
         let content = self.contents.get(self.key, number);
         (content.signal, content.items(self.key).collect())
+    }
+}
+
+impl Sub for Size {
+    type Output = Self;
+
+    /// What has come since an earlier size.
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            spans: self.spans - earlier.spans,
+            logs: self.logs - earlier.logs,
+            traces: self.traces - earlier.traces,
+        }
     }
 }
 
