@@ -74,7 +74,7 @@ pub struct Arguments {
     in_flight: Option<u16>,
     /// How long a request is sent again that is refused for the moment or not answered, as a Collector
     /// does; what the answer names (RetryInfo, Retry-After) is waited for. 0 sends none again
-    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, default_value = "15", value_name = "SECONDS", value_parser = seconds)]
     retry_seconds: Duration,
     /// How long an answer may take
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
@@ -136,7 +136,7 @@ struct TargetArguments {
     /// How OTLP is sent
     #[arg(long, default_value = "grpc")]
     protocol: Protocol,
-    /// Compression of requests; gzip costs the generator more than all the rest
+    /// Compression of requests; gzip costs the generator some ten times as much as all the rest
     #[arg(long, default_value = "none")]
     compression: Compression,
     /// gRPC connections to each target that requests take turns on; over HTTP/1.1 each request on its
