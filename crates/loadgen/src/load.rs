@@ -167,9 +167,9 @@ Examples:
     loadgen load --protocol http/json --target http://a:4318 --target http://b:4318 \\
       --spans-per-request 20 --spans-per-trace 10 --logs-per-trace 5 --json
 
-The exit code is 0 when everything was accepted, and 1 otherwise. Rates and CPU per span are of what was
-accepted while the load counted; latency is of accepted requests, all attempts included. At a rate it
-holds up to a millisecond by which the generator's own timers come late.";
+The exit code is 0 when everything was accepted, and 1 otherwise. Ctrl-C ends the load early, with a report.
+Rates and CPU per span are of what was accepted while the load counted; latency is of accepted requests,
+all attempts included. At a rate it holds up to a millisecond by which the generator's own timers come late.";
 
 /// Runs the command.
 ///

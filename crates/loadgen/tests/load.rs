@@ -4,12 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use loadgen::load::report::Report;
-use testbed::{EngineOptions, EngineProcess, GatewayOptions, GatewayProcess};
+use testbed::{EngineOptions, EngineProcess, GatewayOptions, GatewayProcess, Process, Signal, eventually};
 
 async fn engine(settings: &[(&str, &str)]) -> EngineProcess {
     let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -90,6 +92,24 @@ async fn requests_that_were_due_while_the_target_stalled_were_slow() {
     // Half of the requests were due in the first second. Only one was sent in it.
     assert!(report.latency_ms.p90 > 500.0, "{report}");
     assert!(report.latency_ms.max > 1_000.0, "{report}");
+}
+
+#[tokio::test]
+async fn an_interrupted_load_reports_what_it_has_sent() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let engine = engine(&[]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.json");
+    let mut command = command(&engine.url(), &["--rate", "2000", "--seconds", "600"]);
+    command.arg("--report").arg(&file);
+    let load = Process::start("loadgen", command, &directory.path().join("loadgen.log")).unwrap();
+    let is_sending = async || load.log_lines(" spans/s, ").is_ok_and(|lines| !lines.is_empty());
+    eventually("a line of progress", PATIENCE, is_sending).await.unwrap();
+    load.signal(Signal::SIGINT).unwrap();
+    assert!(load.wait(PATIENCE).await.unwrap().success());
+    let report: Report = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!([report.accepted_spans, report.outcomes.accepted.logs], accepted(&engine).await);
+    assert!(report.requests > 0 && report.seconds < 60.0, "{report}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The load itself: senders that take one request after the other, and the clock beside them.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -8,10 +9,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use bench_kit::text::thousands;
 use parking_lot::Mutex;
 use tokio::{
+    signal::ctrl_c,
+    sync::watch,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
@@ -43,34 +46,49 @@ struct Shown {
 }
 
 impl Load {
-    /// Sends until the schedule ends, by so many senders, and measures meanwhile.
+    /// Sends until the schedule ends or Ctrl-C is pressed, by so many senders, and measures meanwhile.
     ///
     /// # Errors
-    /// When a process cannot be watched.
+    /// When a process cannot be watched, or Ctrl-C is pressed again.
     pub(super) async fn run(
         self: &Arc<Self>,
         senders: usize,
         processes: &[NamedProcess],
     ) -> anyhow::Result<Window> {
+        let (stop, stopped) = watch::channel(false);
         let mut sending = JoinSet::new();
         for _ in 0..senders {
-            let load = Arc::clone(self);
-            sending.spawn(async move { load.send().await });
+            let (load, stopped) = (Arc::clone(self), stopped.clone());
+            sending.spawn(async move { load.send(stopped).await });
         }
-        let window = self.measure(processes, &mut sending).await?;
+        let window = self.measure(processes, &mut sending, &stop).await?;
         // The time that counts is over; what is on its way still counts.
-        while let Some(ended) = sending.join_next().await {
-            ended.context("a sender failed")?;
+        let mut interrupted = pin!(ctrl_c());
+        loop {
+            tokio::select! {
+                ended = sending.join_next() => match ended {
+                    Some(ended) => ended.context("a sender failed")?,
+                    None => return Ok(window),
+                },
+                _ = &mut interrupted => bail!("interrupted while waiting for answers"),
+            }
         }
-        Ok(window)
     }
 
     /// One sender.
-    async fn send(&self) {
-        while let Some(ticket) = self.schedule.take(|number| self.traffic.size(number)) {
-            let Ticket { number, due, is_measured } = ticket;
-            if let Some(due) = due {
-                sleep_until(due).await;
+    async fn send(&self, mut stopped: watch::Receiver<bool>) {
+        while !*stopped.borrow_and_update() {
+            let Some(Ticket { number, due, is_measured }) =
+                self.schedule.take(|number| self.traffic.size(number))
+            else {
+                break;
+            };
+            // Not for what is due already: a timer takes a millisecond even so.
+            if let Some(due) = due.filter(|due| *due > Instant::now()) {
+                tokio::select! {
+                    () = sleep_until(due) => {}
+                    _ = stopped.changed() => break,
+                }
             }
             let request = self.traffic.request(number);
             // From when it was due, also if no sender was free then: otherwise the slower the target, the
@@ -84,12 +102,19 @@ impl Load {
     }
 
     /// Follows the load until its time is over or everything is sent and answered.
-    async fn measure(&self, processes: &[NamedProcess], sending: &mut JoinSet<()>) -> anyhow::Result<Window> {
+    async fn measure(
+        &self,
+        processes: &[NamedProcess],
+        sending: &mut JoinSet<()>,
+        stop: &watch::Sender<bool>,
+    ) -> anyhow::Result<Window> {
         // Those that cannot be watched should be known before the warm-up.
         let mut before = Before::read(processes)?;
         let mut accepted_before = Size::default();
-        let (counts_from, end) = (self.schedule.counts_from(), self.schedule.end());
+        let (counts_from, mut end) = (self.schedule.counts_from(), self.schedule.end());
         let mut begin = Instant::now();
+        let mut is_answered = false;
+        let mut interrupted = pin!(ctrl_c());
         let mut is_warm = counts_from <= begin;
         let second = Duration::from_secs(1);
         let mut progress = Progress::at_once();
@@ -105,12 +130,15 @@ impl Load {
                     begin = Instant::now();
                 }
                 () = sleep_until(end) => break,
-                ended = sending.join_next() => match ended {
+                _ = &mut interrupted => {
+                    stop.send_replace(true);
+                    break;
+                }
+                ended = sending.join_next(), if !is_answered => match ended {
                     Some(ended) => ended.context("a sender failed")?,
                     None => {
-                        // Everything is answered, and nothing more will be due.
-                        sleep_until(self.schedule.is_over_at()).await;
-                        break;
+                        is_answered = true;
+                        end = self.schedule.is_over_at();
                     }
                 },
                 _ = ticks.tick() => {

@@ -1,6 +1,6 @@
 //! Where requests go: connections of one protocol.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use clap::ValueEnum;
 use otlp_proto::raw::{
@@ -94,6 +94,9 @@ impl Doors {
     /// Connections in the order in which requests take turns: all targets once, then once more.
     pub(super) fn open(&self) -> anyhow::Result<Vec<Door>> {
         let headers = self.headers()?;
+        for url in &self.targets {
+            ensure!(url.starts_with("http://"), "the target {url} is not one; write http://host:port");
+        }
         match self.protocol {
             Protocol::Grpc => {
                 let turns = (0..self.connections).flat_map(|_| &self.targets);
