@@ -57,7 +57,7 @@ pub struct Arguments {
     #[arg(long, default_value = "10000", value_name = "SPANS|max")]
     rate: Rate,
     /// How long the load counts [default: 10; 600 with --spans]
-    #[arg(long, value_parser = seconds)]
+    #[arg(long, value_parser = some_seconds)]
     seconds: Option<Duration>,
     /// Ends after so many spans that count, rounded up to whole requests
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
@@ -65,10 +65,6 @@ pub struct Arguments {
     /// How long it is sent before it counts
     #[arg(long, default_value = "0", value_name = "SECONDS", value_parser = seconds)]
     warmup_seconds: Duration,
-    #[command(flatten)]
-    traffic: TrafficArguments,
-    #[command(flatten)]
-    target: TargetArguments,
     /// Requests on their way at once, at most [default: 512; 16 with --rate max]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     in_flight: Option<u16>,
@@ -77,7 +73,7 @@ pub struct Arguments {
     #[arg(long, default_value = "15", value_name = "SECONDS", value_parser = seconds)]
     retry_seconds: Duration,
     /// How long an answer may take
-    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = some_seconds)]
     timeout_seconds: Duration,
     /// Reports CPU and memory of this process while the load counts; may be repeated, and those of one
     /// name are added up
@@ -89,6 +85,11 @@ pub struct Arguments {
     /// Writes the report into this file as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    // Last: what follows would stand under their headings.
+    #[command(flatten)]
+    traffic: TrafficArguments,
+    #[command(flatten)]
+    target: TargetArguments,
 }
 
 /// What is sent; the same values make the same requests.
@@ -277,6 +278,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     // A year bounds every sum of them.
     let is_bounded = |time: &Duration| time.as_secs() <= 31_536_000;
     seconds.filter(is_bounded).ok_or_else(|| "not a number of seconds of at most a year".to_owned())
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    let time = seconds(text)?;
+    if time.is_zero() { Err("more than 0 are needed".to_owned()) } else { Ok(time) }
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

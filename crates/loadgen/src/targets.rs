@@ -64,7 +64,7 @@ impl TargetArguments {
                 |urls: &[String]| urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
             Targets { engines: trimmed(&self.engines), gateways: trimmed(&self.gateways) }
         } else {
-            described(&self.cluster)?
+            described(&self.cluster).context("neither an --engine nor a --gateway is named")?
         };
         ensure!(!targets.engines.is_empty(), "no engine is named; add --engine http://host:4317");
         Ok(targets)
@@ -85,11 +85,8 @@ impl Targets {
 /// When the description cannot be read.
 pub(crate) fn described(cluster: &Path) -> anyhow::Result<Targets> {
     let file = cluster.display();
-    let text = fs::read(cluster).with_context(|| {
-        format!(
-            "failed to read {file}; start a cluster with: just up, or name one with --engine and --gateway"
-        )
-    })?;
+    let text =
+        fs::read(cluster).with_context(|| format!("failed to read {file}; start a cluster with: just up"))?;
     let description: Description =
         serde_json::from_slice(&text).with_context(|| format!("failed to understand {file}"))?;
     let url = |address: String| format!("http://{address}");

@@ -55,7 +55,7 @@ pub struct Report {
     pub rejected_items: u64,
     /// Of accepted requests, from when they were due, or at the maximum from when they were first sent.
     pub latency_ms: Latency,
-    /// CPU of the generator for each accepted span.
+    /// CPU of the generator for each accepted span; 0 when there is none.
     pub generator_cpu_us_per_span: f64,
     /// What the named processes used.
     pub processes: BTreeMap<String, Process>,
@@ -83,7 +83,7 @@ pub struct Latency {
 /// What a process used, or all of one name.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Process {
-    /// For each accepted span.
+    /// For each accepted span; 0 when there is none.
     pub cpu_us_per_span: f64,
     /// Cores on average.
     pub cpu_cores: f64,
@@ -112,8 +112,10 @@ impl Report {
     pub(super) fn new(asked: Asked, window: &Window, tally: &Tally) -> Self {
         let Outcomes { accepted, rejected, .. } = tally.outcomes;
         let seconds = window.time.as_secs_f64();
-        // Of no spans the cost of each is unknown; JSON has no word for that but null.
-        let per_span = |cpu: Duration| cpu.as_secs_f64() * 1e6 / window.accepted.spans.max(1) as f64;
+        let per_span = |cpu: Duration| match window.accepted.spans {
+            0 => 0.0,
+            spans => cpu.as_secs_f64() * 1e6 / spans as f64,
+        };
         let processes = window.used.processes.iter().map(|(name, used)| {
             let process = Process {
                 cpu_us_per_span: per_span(used.cpu),

@@ -95,7 +95,10 @@ impl Doors {
     pub(super) fn open(&self) -> anyhow::Result<Vec<Door>> {
         let headers = self.headers()?;
         for url in &self.targets {
-            ensure!(url.starts_with("http://"), "the target {url} is not one; write http://host:port");
+            ensure!(
+                url.starts_with("http://"),
+                "the target {url} does not begin with http://; write http://host:port"
+            );
         }
         match self.protocol {
             Protocol::Grpc => {
