@@ -182,6 +182,9 @@ impl fmt::Display for Report {
             rate(self.traces_per_second),
             self.seconds,
         )?;
+        if self.offered_spans_per_second.is_some_and(|offered| self.spans_per_second < 0.98 * offered) {
+            writeln!(formatter, "           the target did not keep up with what was offered")?;
+        }
         writeln!(
             formatter,
             "sent       {} requests: {} spans, {} logs, {} traces",

@@ -70,3 +70,10 @@ fn a_maximum_offers_no_rate() {
     assert!(serde_json::to_string(&report).unwrap().contains(r#""offered_spans_per_second":null"#));
     assert!(report.to_string().contains("as many as go"));
 }
+
+#[test]
+fn people_are_told_when_the_target_did_not_keep_up() {
+    let is_told = |report: &Report| report.to_string().contains("did not keep up");
+    assert!(!is_told(&report()));
+    assert!(is_told(&Report { offered_spans_per_second: Some(1_000.0), ..report() }));
+}
