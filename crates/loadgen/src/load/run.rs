@@ -149,8 +149,10 @@ impl Load {
         }
         let used = before.until_now()?;
         let time = begin.elapsed();
-        progress.finish(&self.line(counts_from, &mut shown));
-        Ok(Window { time, accepted: shown.accepted - accepted_before, used })
+        let accepted = self.tally.lock().accepted - accepted_before;
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        progress.finish(&format!("{:3.0} s: sent, {in_flight} still in flight", time.as_secs_f64()));
+        Ok(Window { time, accepted, used })
     }
 
     /// The line of progress for what has happened since the one before.
