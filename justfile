@@ -37,6 +37,10 @@ demo *arguments: build
 send *arguments: build
     @{{loadgen}} send "$@"
 
+# Send load at a steady rate or as much as goes, and report rate, latency, CPU and memory (`just load --help`)
+load *arguments: build
+    @{{loadgen}} load "$@"
+
 # Send recorded telemetry to the local cluster and compare what comes out (`just replay --help`)
 replay *arguments: build
     @{{loadgen}} replay "$@"

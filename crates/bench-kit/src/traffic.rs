@@ -94,24 +94,10 @@ impl Traffic {
 
     fn request(&mut self, service: &str, spans: Vec<Span>) -> TracesData {
         let instance = self.random.random_range(0..4_u8);
-        let attributes = vec![
-            text("service.name", service),
-            text("service.namespace", "shop"),
-            text("service.version", "2.14.1"),
-            text("service.instance.id", &format!("{service}-6f7c9d8b5-{instance}")),
-            text("deployment.environment.name", "production"),
-            text("telemetry.sdk.name", "opentelemetry"),
-            text("telemetry.sdk.language", "java"),
-        ];
-        let scope = InstrumentationScope {
-            name: "io.opentelemetry.tomcat-10.0".into(),
-            version: "2.10.0".into(),
-            ..InstrumentationScope::default()
-        };
         TracesData {
             resource_spans: vec![ResourceSpans {
-                resource: Some(Resource { attributes, ..Resource::default() }),
-                scope_spans: vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }],
+                resource: Some(resource(service, instance)),
+                scope_spans: vec![ScopeSpans { scope: Some(scope()), spans, ..ScopeSpans::default() }],
                 ..ResourceSpans::default()
             }],
         }
@@ -169,7 +155,31 @@ struct Trace {
     start: u64,
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+/// What a service says of itself.
+pub fn resource(service: &str, instance: u8) -> Resource {
+    let attributes = vec![
+        text("service.name", service),
+        text("service.namespace", "shop"),
+        text("service.version", "2.14.1"),
+        text("service.instance.id", &format!("{service}-6f7c9d8b5-{instance}")),
+        text("deployment.environment.name", "production"),
+        text("telemetry.sdk.name", "opentelemetry"),
+        text("telemetry.sdk.language", "java"),
+    ];
+    Resource { attributes, ..Resource::default() }
+}
+
+/// Which library of it has recorded.
+pub fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: "io.opentelemetry.tomcat-10.0".into(),
+        version: "2.10.0".into(),
+        ..InstrumentationScope::default()
+    }
+}
+
+/// An attribute of text.
+pub fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::StringValue(value.into()))
 }
 

@@ -4,12 +4,15 @@
 //! * [`plan`] decides who sends what where, [`sender`] does it;
 //! * [`store`] reads correlations back, [`expectation`] compares them with what was sent,
 //!   [`tree`] shows one to people;
-//! * [`replay`], [`send`] and [`demo`] are the commands.
+//! * [`load`] is traffic for sizing, which costs next to nothing to make;
+//! * [`replay`], [`send`], [`demo`] and [`load`] are the commands.
 
+pub mod answer;
 pub mod content;
 pub mod dataset;
 pub mod demo;
 pub mod expectation;
+pub mod load;
 pub mod otlp_json;
 pub mod output;
 pub mod plan;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use loadgen::{demo, output, replay, send};
+use loadgen::{demo, load, output, replay, send};
 
 /// Sends OTLP traffic to a cluster and checks what comes out.
 ///
@@ -21,6 +21,7 @@ struct Arguments {
 enum Command {
     Replay(replay::Arguments),
     Send(send::Arguments),
+    Load(load::Arguments),
     Demo(demo::DemoArguments),
     Show(demo::ShowArguments),
 }
@@ -30,6 +31,7 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Replay(arguments) => replay::run(&arguments).await,
         Command::Send(arguments) => send::run(&arguments).await,
+        Command::Load(arguments) => load::run(&arguments).await,
         Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Show(arguments) => demo::show(&arguments).await,
     };

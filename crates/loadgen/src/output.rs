@@ -35,6 +35,11 @@ impl Default for Progress {
 }
 
 impl Progress {
+    /// One that shows every line it is given.
+    pub fn at_once() -> Self {
+        Self { interval: Duration::ZERO, ..Self::default() }
+    }
+
     /// Shows the line, unless the last one is too fresh to be replaced.
     pub fn show(&mut self, line: impl FnOnce() -> String) {
         let is_due = self.shown.is_none_or(|shown| shown.elapsed() >= self.interval);

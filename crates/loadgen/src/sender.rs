@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
+    answer::Answer,
     plan::{Door, Sending},
     request::Request,
     targets::Targets,
@@ -36,15 +37,6 @@ pub struct Sender {
     gateways: Vec<String>,
     http: reqwest::Client,
     retries: AtomicU64,
-}
-
-/// What a receiver said to a request it took.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// Spans or records it refused for good.
-    pub rejected: i64,
-    /// Why, or a warning.
-    pub message: String,
 }
 
 impl Sender {

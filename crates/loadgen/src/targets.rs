@@ -1,6 +1,9 @@
 //! Which engines and gateways to talk to.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -61,24 +64,10 @@ impl TargetArguments {
                 |urls: &[String]| urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
             Targets { engines: trimmed(&self.engines), gateways: trimmed(&self.gateways) }
         } else {
-            self.described()?
+            described(&self.cluster).context("neither an --engine nor a --gateway is named")?
         };
         ensure!(!targets.engines.is_empty(), "no engine is named; add --engine http://host:4317");
         Ok(targets)
-    }
-
-    fn described(&self) -> anyhow::Result<Targets> {
-        let file = self.cluster.display();
-        let text = fs::read(&self.cluster).with_context(|| {
-            format!("failed to read {file}; start a cluster with: just up, or name one with --engine and --gateway")
-        })?;
-        let description: Description =
-            serde_json::from_slice(&text).with_context(|| format!("failed to understand {file}"))?;
-        let url = |address: String| format!("http://{address}");
-        Ok(Targets {
-            engines: description.engines.into_iter().map(|engine| url(engine.grpc)).collect(),
-            gateways: description.gateways.into_iter().map(|gateway| url(gateway.http)).collect(),
-        })
     }
 }
 
@@ -88,6 +77,23 @@ impl Targets {
     pub fn doors(&self) -> Doors {
         Doors { engines: self.engines.len(), gateways: self.gateways.len() }
     }
+}
+
+/// The engines and gateways of a described cluster.
+///
+/// # Errors
+/// When the description cannot be read.
+pub(crate) fn described(cluster: &Path) -> anyhow::Result<Targets> {
+    let file = cluster.display();
+    let text =
+        fs::read(cluster).with_context(|| format!("failed to read {file}; start a cluster with: just up"))?;
+    let description: Description =
+        serde_json::from_slice(&text).with_context(|| format!("failed to understand {file}"))?;
+    let url = |address: String| format!("http://{address}");
+    Ok(Targets {
+        engines: description.engines.into_iter().map(|engine| url(engine.grpc)).collect(),
+        gateways: description.gateways.into_iter().map(|gateway| url(gateway.http)).collect(),
+    })
 }
 
 #[cfg(test)]

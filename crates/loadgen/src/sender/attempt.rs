@@ -1,18 +1,16 @@
 //! One attempt to send one request through one door, and what a failure means.
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use otlp_proto::{
-    opentelemetry::proto::collector::{
-        logs::v1::ExportLogsServiceResponse, trace::v1::ExportTraceServiceResponse,
-    },
     raw::{logs::logs_service_client::LogsServiceClient, trace::trace_service_client::TraceServiceClient},
+    status,
 };
-use prost::Message as _;
 use reqwest::{StatusCode, header};
-use tonic::{Code, Status, codec::CompressionEncoding};
+use tonic::{Status, codec::CompressionEncoding};
 
-use super::{Answer, Sender};
+use super::Sender;
 use crate::{
+    answer::{Answer, decode, is_retryable_http, read_json},
     plan::Door,
     request::{Request, Signal, gzip},
 };
@@ -105,100 +103,12 @@ impl Failure {
     }
 
     fn of_status(status: Status) -> Self {
-        let is_retryable = is_retryable_grpc(&status);
+        let is_retryable = status::is_retryable(&status);
         Self { error: anyhow!(status), is_retryable }
     }
 
     /// No answer came: the request may or may not have arrived, and may be repeated.
     fn of_http(error: reqwest::Error, url: &str) -> Self {
         Self { error: anyhow!(error).context(format!("no answer from {url}")), is_retryable: true }
-    }
-}
-
-/// OTLP specification 1.11, table "Retryable gRPC status codes". `RESOURCE_EXHAUSTED` is one only
-/// with a `RetryInfo`, which comes in the details.
-fn is_retryable_grpc(status: &Status) -> bool {
-    match status.code() {
-        Code::Cancelled
-        | Code::DeadlineExceeded
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unavailable
-        | Code::DataLoss => true,
-        Code::ResourceExhausted => !status.details().is_empty(),
-        _ => false,
-    }
-}
-
-/// OTLP specification 1.11, "Retryable Response Codes".
-fn is_retryable_http(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 502 | 503 | 504)
-}
-
-fn decode(signal: Signal, answer: &[u8]) -> anyhow::Result<Answer> {
-    let decode = || match signal {
-        Signal::Traces => {
-            let partial = ExportTraceServiceResponse::decode(answer)?.partial_success;
-            Ok(partial.map(|partial| (partial.rejected_spans, partial.error_message)))
-        }
-        Signal::Logs => {
-            let partial = ExportLogsServiceResponse::decode(answer)?.partial_success;
-            Ok(partial.map(|partial| (partial.rejected_log_records, partial.error_message)))
-        }
-    };
-    let partial = decode()
-        .map_err(|error: prost::DecodeError| anyhow!(error))
-        .with_context(|| format!("failed to read the answer to {signal}"))?;
-    let (rejected, message) = partial.unwrap_or_default();
-    Ok(Answer { rejected, message })
-}
-
-fn read_json(signal: Signal, answer: &[u8]) -> anyhow::Result<Answer> {
-    let json: serde_json::Value = serde_json::from_slice(answer)
-        .with_context(|| format!("failed to read the answer to {signal} as JSON"))?;
-    let partial = &json["partialSuccess"];
-    let rejected = match signal {
-        Signal::Traces => &partial["rejectedSpans"],
-        Signal::Logs => &partial["rejectedLogRecords"],
-    };
-    // A 64-bit number is text in OTLP/JSON.
-    let rejected = rejected.as_str().and_then(|digits| digits.parse().ok()).or(rejected.as_i64());
-    Ok(Answer {
-        rejected: rejected.unwrap_or_default(),
-        message: partial["errorMessage"].as_str().unwrap_or_default().to_owned(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use otlp_proto::opentelemetry::proto::collector::trace::v1::ExportTracePartialSuccess;
-
-    use super::*;
-
-    #[test]
-    fn a_refusal_is_read_from_both_encodings() {
-        let partial_success =
-            Some(ExportTracePartialSuccess { rejected_spans: 2, error_message: "invalid".to_owned() });
-        let protobuf = ExportTraceServiceResponse { partial_success }.encode_to_vec();
-        let expected = Answer { rejected: 2, message: "invalid".to_owned() };
-        assert_eq!(decode(Signal::Traces, &protobuf).unwrap(), expected);
-        let json = br#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"invalid"}}"#;
-        assert_eq!(read_json(Signal::Traces, json).unwrap(), expected);
-    }
-
-    #[test]
-    fn an_empty_answer_refuses_nothing() {
-        assert_eq!(decode(Signal::Logs, b"").unwrap(), Answer::default());
-        assert_eq!(read_json(Signal::Logs, b"{}").unwrap(), Answer::default());
-        assert!(read_json(Signal::Logs, b"").is_err(), "nothing is not JSON");
-    }
-
-    #[test]
-    fn only_passing_faults_are_retried() {
-        assert!(is_retryable_grpc(&Status::unavailable("")));
-        assert!(!is_retryable_grpc(&Status::invalid_argument("")));
-        assert!(!is_retryable_grpc(&Status::resource_exhausted("too large")));
-        assert!(is_retryable_http(StatusCode::SERVICE_UNAVAILABLE));
-        assert!(!is_retryable_http(StatusCode::INTERNAL_SERVER_ERROR));
     }
 }
