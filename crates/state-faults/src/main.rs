@@ -2,7 +2,6 @@
 
 mod check;
 mod deployment;
-mod fault;
 mod ledger;
 mod load;
 mod report;
@@ -16,10 +15,10 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
+use testbed::redis::Fault;
 
 use crate::{
     deployment::{Deployment, Server, Shape},
-    fault::Fault,
     report::Tried,
 };
 

@@ -1,7 +1,9 @@
 //! Redis as real processes: one server, or a cluster of primaries and replicas.
 
 mod cluster;
+mod fault;
 mod formation;
+mod mend;
 mod node;
 mod program;
 mod proxy;
@@ -10,6 +12,7 @@ mod server;
 mod tls;
 
 pub use cluster::{RedisCluster, Topology};
+pub use fault::{Course, Fault, Lasting, Reach};
 pub use formation::Shard;
 pub use node::{RedisNode, Role};
 pub use program::Program;
