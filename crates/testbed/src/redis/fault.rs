@@ -22,6 +22,8 @@ pub enum Fault {
     HangReplica,
     /// SIGTERM, and started again at once.
     RestartPrimary,
+    /// SIGKILL, and started again at once.
+    CrashPrimary,
     /// As planned: `CLUSTER FAILOVER`.
     Failover,
     /// Two buckets to another primary and two back.
@@ -95,13 +97,14 @@ impl Course {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::KillPrimary,
         Self::KillPrimaryLagging,
         Self::KillReplica,
         Self::HangPrimary,
         Self::HangReplica,
         Self::RestartPrimary,
+        Self::CrashPrimary,
         Self::Failover,
         Self::MoveSlot,
         Self::ScriptFlush,
@@ -129,6 +132,7 @@ impl Fault {
             Self::HangPrimary => "hang-primary",
             Self::HangReplica => "hang-replica",
             Self::RestartPrimary => "restart-primary",
+            Self::CrashPrimary => "crash-primary",
             Self::Failover => "failover",
             Self::MoveSlot => "move-slot",
             Self::ScriptFlush => "script-flush",

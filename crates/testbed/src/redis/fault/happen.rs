@@ -105,6 +105,13 @@ impl Fault {
                 node.restart().await?;
                 Ok(Course::healed(began))
             }
+            Self::CrashPrimary => {
+                let began = Instant::now();
+                // Back before it is missed: nobody takes its place.
+                node.process().kill()?;
+                node.restart().await?;
+                Ok(Course::healed(began))
+            }
             Self::Failover => {
                 let began = Instant::now();
                 replica.command(&["CLUSTER", "FAILOVER"]).await?;
