@@ -1,5 +1,7 @@
 //! One attempt to send one request through one door, and what a failure means.
 
+use std::{error::Error as _, time::Duration};
+
 use anyhow::{Context as _, anyhow};
 use otlp_proto::{
     opentelemetry::proto::collector::{
@@ -10,6 +12,7 @@ use otlp_proto::{
 use prost::Message as _;
 use reqwest::{StatusCode, header};
 use tonic::{Code, Status, codec::CompressionEncoding};
+use tonic_types::StatusExt as _;
 
 use super::{Answer, Sender};
 use crate::{
@@ -18,18 +21,24 @@ use crate::{
 };
 
 /// Why an attempt did not succeed, and whether another one may.
-pub(super) struct Failure {
-    pub(super) error: anyhow::Error,
-    pub(super) is_retryable: bool,
+#[derive(Debug)]
+pub struct Failure {
+    /// For people.
+    pub error: anyhow::Error,
+    /// Whether another attempt may succeed.
+    pub is_retryable: bool,
+    /// Whether somebody has answered. Without an answer the request may or may not have arrived.
+    pub is_answered: bool,
+    /// How long to wait before another attempt at least, where the answer says it.
+    pub retry_after: Option<Duration>,
 }
 
 impl Sender {
-    pub(super) async fn attempt(
-        &self,
-        request: &Request,
-        door: Door,
-        compressed: bool,
-    ) -> Result<Answer, Failure> {
+    /// Sends a request through a door once.
+    ///
+    /// # Errors
+    /// When it is not answered with success.
+    pub async fn attempt(&self, request: &Request, door: Door, compressed: bool) -> Result<Answer, Failure> {
         match door {
             Door::Engine(index) => self.attempt_grpc(request, index, compressed).await,
             Door::Protobuf(index) => {
@@ -88,6 +97,10 @@ impl Sender {
         };
         let answer = post.send().await.map_err(|error| Failure::of_http(error, &url))?;
         let status = answer.status();
+        // Seconds; the other form, a date, no receiver here uses.
+        let retry_after = answer.headers().get(header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = retry_after.map(Duration::from_secs);
         let body = answer.bytes().await.map_err(|error| Failure::of_http(error, &url))?;
         if status == StatusCode::OK {
             return Ok(body);
@@ -95,23 +108,29 @@ impl Sender {
         Err(Failure {
             error: anyhow!("{url} answered {status}: {}", String::from_utf8_lossy(&body)),
             is_retryable: is_retryable_http(status),
+            is_answered: true,
+            retry_after,
         })
     }
 }
 
 impl Failure {
     fn permanent(error: anyhow::Error) -> Self {
-        Self { error, is_retryable: false }
+        Self { error, is_retryable: false, is_answered: true, retry_after: None }
     }
 
     fn of_status(status: Status) -> Self {
-        let is_retryable = is_retryable_grpc(&status);
-        Self { error: anyhow!(status), is_retryable }
+        // A status that came over the wire has no source.
+        let is_answered = status.source().is_none();
+        let is_retryable = !is_answered || is_retryable_grpc(&status);
+        let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        Self { error: anyhow!(status), is_retryable, is_answered, retry_after }
     }
 
     /// No answer came: the request may or may not have arrived, and may be repeated.
     fn of_http(error: reqwest::Error, url: &str) -> Self {
-        Self { error: anyhow!(error).context(format!("no answer from {url}")), is_retryable: true }
+        let error = anyhow!(error).context(format!("no answer from {url}"));
+        Self { error, is_retryable: true, is_answered: false, retry_after: None }
     }
 }
 
@@ -173,6 +192,8 @@ fn read_json(signal: Signal, answer: &[u8]) -> anyhow::Result<Answer> {
 mod tests {
     use otlp_proto::opentelemetry::proto::collector::trace::v1::ExportTracePartialSuccess;
 
+    use tonic_types::ErrorDetails;
+
     use super::*;
 
     #[test]
@@ -191,6 +212,21 @@ mod tests {
         assert_eq!(decode(Signal::Logs, b"").unwrap(), Answer::default());
         assert_eq!(read_json(Signal::Logs, b"{}").unwrap(), Answer::default());
         assert!(read_json(Signal::Logs, b"").is_err(), "nothing is not JSON");
+    }
+
+    #[test]
+    fn an_answer_says_when_to_come_back() {
+        let wait = Duration::from_millis(1_500);
+        let details = ErrorDetails::with_retry_info(Some(wait));
+        let failure = Failure::of_status(Status::with_error_details(Code::Unavailable, "later", details));
+        assert!(failure.is_answered && failure.is_retryable);
+        assert_eq!(failure.retry_after, Some(wait));
+    }
+
+    #[test]
+    fn what_nobody_answered_may_be_sent_again() {
+        let failure = Failure::of_status(Status::from_error("connection reset".into()));
+        assert!(failure.is_retryable && !failure.is_answered);
     }
 
     #[test]
