@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use testbed::{
     RedisCluster, Topology,
-    redis::{Options, Program, RedisNode, Shard},
+    redis::{Layout, Options, Program, RedisNode, Shard},
 };
 
 /// A failover with this takes some two seconds; the default of Redis is 15,000.
@@ -16,35 +16,6 @@ const NODE_TIMEOUT_MS: u64 = 1_000;
 pub(crate) enum Server {
     Redis,
     Valkey,
-}
-
-/// Shape of the cluster: three primaries, and replicas of each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-pub(crate) enum Shape {
-    /// One replica for each primary.
-    #[value(name = "3+3")]
-    #[serde(rename = "3+3")]
-    OneReplica,
-    /// Two replicas for each primary.
-    #[value(name = "3x(1+2)")]
-    #[serde(rename = "3x(1+2)")]
-    TwoReplicas,
-}
-
-impl Shape {
-    pub(crate) fn replicas(self) -> usize {
-        match self {
-            Self::OneReplica => 1,
-            Self::TwoReplicas => 2,
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::OneReplica => "3+3",
-            Self::TwoReplicas => "3x(1+2)",
-        }
-    }
 }
 
 impl Server {
@@ -63,14 +34,14 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    pub(crate) async fn start(server: Server, shape: Shape) -> anyhow::Result<Self> {
+    pub(crate) async fn start(server: Server, layout: Layout) -> anyhow::Result<Self> {
         let program = match server {
             Server::Redis => Program::Redis,
             Server::Valkey => Program::Valkey,
         };
         let options = Options { program, proxied: true, ..Options::default() };
         let topology = Topology {
-            replicas_per_primary: shape.replicas(),
+            replicas_per_primary: layout.replicas(),
             node_timeout_ms: NODE_TIMEOUT_MS,
             options,
             ..Topology::default()

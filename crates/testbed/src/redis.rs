@@ -3,6 +3,7 @@
 mod cluster;
 mod fault;
 mod formation;
+mod layout;
 mod mend;
 mod node;
 mod program;
@@ -14,6 +15,7 @@ mod tls;
 pub use cluster::{RedisCluster, Topology};
 pub use fault::{Course, Fault, Lasting, Reach};
 pub use formation::Shard;
+pub use layout::Layout;
 pub use node::{RedisNode, Role};
 pub use program::Program;
 pub use proxy::{Network, Proxy};
