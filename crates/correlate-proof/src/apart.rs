@@ -24,7 +24,7 @@ pub struct Found {
     pub what: What,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// The item of this number of a trace that was sent.
     Item(u32),

@@ -170,10 +170,14 @@ impl Findings {
 pub fn describe(sent: Sent<'_>, item: u32) -> String {
     let item = &sent.trace.items[item as usize];
     // Nobody finds the recorded id in a copy, but in the recording.
-    let (of, span) = (hex(&sent.trace.id), hex(&item.span_id));
+    let of = match sent.disguise.trace_id(sent.trace.id) == sent.trace.id {
+        true => String::new(),
+        false => format!(" (recorded in {})", hex(&sent.trace.id)),
+    };
+    let span = hex(&item.span_id);
     match item.signal {
-        Signal::Traces => format!("span {span} (recorded in {of})"),
-        Signal::Logs => format!("a log of span {span} (recorded in {of})"),
+        Signal::Traces => format!("span {span}{of}"),
+        Signal::Logs => format!("a log of span {span}{of}"),
     }
 }
 

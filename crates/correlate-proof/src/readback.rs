@@ -122,3 +122,51 @@ pub async fn keys(
     }
     Ok((together, keys.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disguise::Disguise,
+        recording::{Recording, Telemetry},
+        sample,
+    };
+
+    /// What is missing, stored twice and never sent when these items of a trace of three are stored.
+    fn differences(stored: Vec<What>, owed: &Owed<'_>) -> (u64, u64, u64) {
+        let spans = sample::traces([sample::span(1, 1, 0), sample::span(1, 2, 1)]);
+        let logs = sample::logs([sample::log(1, 2, "a", "x")]);
+        let recording = Recording::new(vec![Telemetry::Traces(spans), Telemetry::Logs(logs)]).unwrap();
+        let mut book = Book::default();
+        book.add(&Arc::new(recording), Disguise::default());
+        let id = [1; 16];
+        let mut findings = Findings::default();
+        let found = stored.into_iter().map(|what| Found { trace_id: id, what });
+        compare(&id, book.get(&id).unwrap(), found, owed, &mut findings);
+        assert_eq!(findings.first.is_none(), findings.examples.is_empty());
+        (findings.missing, findings.duplicated, findings.extra)
+    }
+
+    fn items(numbers: &[u32]) -> Vec<What> {
+        numbers.iter().copied().map(What::Item).collect()
+    }
+
+    #[test]
+    fn what_is_lost_doubled_or_invented_is_found() {
+        let everything = |_, _| true;
+        assert_eq!(differences(items(&[0, 1, 2]), &everything), (0, 0, 0));
+        assert_eq!(differences(items(&[0, 2]), &everything), (1, 0, 0), "lost");
+        assert_eq!(differences(items(&[0, 1, 1, 2]), &everything), (0, 1, 0), "doubled");
+        // An item whose bytes were changed is a stranger, and itself not there.
+        let changed = [items(&[0, 1]), vec![What::Stranger("span".to_owned())]].concat();
+        assert_eq!(differences(changed, &everything), (1, 0, 1), "changed");
+    }
+
+    #[test]
+    fn what_nobody_acknowledged_may_be_stored_once_or_not() {
+        let only_spans = |_, request| request == 0;
+        assert_eq!(differences(items(&[0, 1]), &only_spans), (0, 0, 0));
+        assert_eq!(differences(items(&[0, 1, 2]), &only_spans), (0, 0, 0));
+        assert_eq!(differences(items(&[0, 1, 2, 2]), &only_spans), (0, 1, 0));
+    }
+}
