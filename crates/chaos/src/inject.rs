@@ -8,7 +8,10 @@ use correlate_proof::{
     sink::{Mood, Sink},
 };
 use loadgen::output::note;
-use testbed::{EngineProcess, GatewayProcess, Process, redis};
+use testbed::{
+    EngineProcess, GatewayProcess, Process,
+    redis::{self, Reach},
+};
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep, sleep_until},
@@ -41,8 +44,18 @@ pub(crate) struct Done {
     pub(crate) whom: String,
     pub(crate) began: Duration,
     pub(crate) healed: Duration,
-    /// From the healing until requests were accepted again; `None` where that is nobody's question.
-    pub(crate) recovery: Option<Duration>,
+    pub(crate) recovery: Recovery,
+}
+
+/// When requests were accepted again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    /// So long after the healing.
+    After(Duration),
+    /// Not within a minute.
+    Never,
+    /// No fault for those who send.
+    Unasked,
 }
 
 /// A fault as it has just been healed.
@@ -68,7 +81,7 @@ impl Injector<'_> {
     /// fit before the end of the phase any more is left out.
     ///
     /// # Errors
-    /// When something cannot be done or healed, or requests are not accepted again.
+    /// When something cannot be done or healed.
     pub(crate) async fn run(&self, steps: &[Step]) -> anyhow::Result<Vec<Done>> {
         let mut done = Vec::new();
         for step in steps {
@@ -92,7 +105,7 @@ impl Injector<'_> {
             Fault::Redis(fault) => self.redis(fault, step.lot).await?,
             fault => self.process(fault, step.lot).await?,
         };
-        let recovery = if entries.is_empty() { None } else { Some(self.recovery(&entries, at).await?) };
+        let recovery = self.recovery(&entries, at).await;
         if matches!(step.fault, Fault::Redis(_)) {
             self.cluster.redis().mend().await.context("Redis did not become whole again")?;
         }
@@ -116,7 +129,11 @@ impl Injector<'_> {
         let at = course.healed.unwrap_or_else(Instant::now);
         let engines = (0..self.cluster.engines().len()).map(Entry::Engine);
         let gateways = (0..self.cluster.gateways().len()).map(Entry::Gateway);
-        Ok(Healed { whom: format!("shard {}", first + 1), at, entries: engines.chain(gateways).collect() })
+        let whom = match fault.reach() {
+            Reach::All => "all shards".to_owned(),
+            Reach::One | Reach::Two => format!("shard {}", first + 1),
+        };
+        Ok(Healed { whom, at, entries: engines.chain(gateways).collect() })
     }
 
     async fn process(&self, fault: Fault, lot: usize) -> anyhow::Result<Healed> {
@@ -160,33 +177,40 @@ impl Injector<'_> {
         })
     }
 
-    async fn recovery(&self, entries: &[Entry], healed: Instant) -> anyhow::Result<Duration> {
+    async fn recovery(&self, entries: &[Entry], healed: Instant) -> Recovery {
+        if entries.is_empty() {
+            return Recovery::Unasked;
+        }
         let deadline = Instant::now() + RECOVERY_DEADLINE;
-        loop {
+        while Instant::now() < deadline {
             if let Some(again) = self.attempts.accepted_again(entries, healed) {
-                return Ok(again - healed);
+                return Recovery::After(again - healed);
             }
-            anyhow::ensure!(
-                Instant::now() < deadline,
-                "requests were not accepted again within {RECOVERY_DEADLINE:?} after it was healed"
-            );
             sleep(LOOK_INTERVAL).await;
         }
+        Recovery::Never
     }
 }
 
 impl Done {
+    /// From the healing until requests were accepted again.
+    pub(crate) fn recovered_after(&self) -> Option<Duration> {
+        match self.recovery {
+            Recovery::After(time) => Some(time),
+            Recovery::Never | Recovery::Unasked => None,
+        }
+    }
+
     /// For people.
     pub(crate) fn in_words(&self) -> String {
         let Self { fault, whom, began, healed, recovery } = self;
-        let recovery = recovery.map(|time| format!(", accepted again after {:.2} s", time.as_secs_f64()));
-        format!(
-            "{} ({whom}) from {:.1} s to {:.1} s{}",
-            fault.name(),
-            began.as_secs_f64(),
-            healed.as_secs_f64(),
-            recovery.unwrap_or_default()
-        )
+        let recovery = match recovery {
+            Recovery::After(time) => format!(", accepted again after {:.2} s", time.as_secs_f64()),
+            Recovery::Never => ", and requests were not accepted again".to_owned(),
+            Recovery::Unasked => String::new(),
+        };
+        let (began, healed) = (began.as_secs_f64(), healed.as_secs_f64());
+        format!("{} ({whom}) from {began:.1} s to {healed:.1} s{recovery}", fault.name())
     }
 }
 

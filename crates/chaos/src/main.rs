@@ -29,7 +29,7 @@ use clap::Parser;
 use loadgen::output::{note, result};
 use testbed::redis::Layout;
 
-use crate::mutation::Mutation;
+use crate::{mutation::Mutation, report::Report};
 
 /// Could not be run, which is no finding.
 const NOT_RUN: u8 = 2;
@@ -59,26 +59,34 @@ struct Arguments {
     /// Switches a weakness on, which must be found
     #[arg(long, value_enum)]
     mutate: Option<Mutation>,
+    /// Runs once with every weakness, and fails unless each is found
+    #[arg(long, conflicts_with = "mutate")]
+    mutations: bool,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Boxed: everything a run does is one future.
-    match Box::pin(run::run(&arguments)).await {
-        Ok(report) => {
-            let failures = report.failures();
-            failures.iter().for_each(|failure| note(&format!("failed: {failure}")));
-            match serde_json::to_string(&report) {
-                Ok(line) => result(&line),
-                Err(error) => note(&format!("error: {error}")),
-            }
-            if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+    let is_well = match arguments.mutations {
+        true => Box::pin(run::mutations(&arguments)).await,
+        false => Box::pin(run::run(&arguments, arguments.mutate)).await.and_then(|report| tell(&report)),
+    };
+    match is_well {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             note(&format!("error: {error:#}"));
             note(&format!("the seed was {}", arguments.seed));
             ExitCode::from(NOT_RUN)
         }
     }
+}
+
+/// Prints what a run has shown; answers whether everything holds.
+fn tell(report: &Report) -> anyhow::Result<bool> {
+    let failures = report.failures();
+    failures.iter().for_each(|failure| note(&format!("failed: {failure}")));
+    result(&serde_json::to_string(report)?);
+    Ok(failures.is_empty())
 }

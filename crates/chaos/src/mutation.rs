@@ -3,6 +3,8 @@
 use clap::ValueEnum;
 use correlate_proof::mutation;
 
+use crate::report::Report;
+
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mutation {
@@ -29,6 +31,16 @@ impl Mutation {
             Self::LoseDelivery => Some(mutation::Mutation::LoseDelivery),
             Self::DoubleSpan => Some(mutation::Mutation::DoubleSpan),
             Self::AcknowledgePrimary | Self::LoseTtl => None,
+        }
+    }
+
+    /// Whether a report says what is wrong, and not only that something is.
+    pub(crate) fn is_found_in(self, report: &Report) -> bool {
+        match self {
+            Self::AcknowledgePrimary | Self::LoseRequest | Self::LoseDelivery => report.lost > 0,
+            Self::AddSpan => report.invented > 0,
+            Self::DoubleSpan => report.closed_twice > 0,
+            Self::LoseTtl => report.lasting_keys > 0,
         }
     }
 }

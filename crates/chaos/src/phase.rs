@@ -27,7 +27,7 @@ use crate::{
     check::{self, Checked},
     clients::Clients,
     footprint::Footprint,
-    inject::{Done, Injector},
+    inject::{Done, Injector, Recovery},
     mutation::Mutation,
     plan::Phase,
     reader::{self, Seen},
@@ -109,7 +109,8 @@ pub(crate) async fn run(setting: &Setting<'_>, report: &mut Report) -> anyhow::R
     report.reads_stale += seen.stale.load(Ordering::Relaxed);
     report.memory_mib_max = report.memory_mib_max.max(footprint.memory_mib());
     report.descriptors_max = report.descriptors_max.max(footprint.descriptors());
-    Ok(done.iter().filter_map(|done| done.recovery).collect())
+    report.unrecovered += done.iter().filter(|done| done.recovery == Recovery::Never).count() as u64;
+    Ok(done.iter().filter_map(Done::recovered_after).collect())
 }
 
 fn options(phase: &Phase, mutate: Option<Mutation>) -> Options {
@@ -181,7 +182,7 @@ fn tell(checked: &Checked, clients: &Clients, done: &[Done], start: Instant) {
         acknowledged.as_secs_f64()
     ));
     let is_beside = |done: &&Done| {
-        let over = done.healed + done.recovery.unwrap_or_default();
+        let over = done.healed + done.recovered_after().unwrap_or_default();
         done.began <= acknowledged && over >= begun
     };
     done.iter().filter(is_beside).for_each(|done| note(&format!("  {}", done.in_words())));

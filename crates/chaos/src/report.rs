@@ -25,6 +25,8 @@ pub(crate) struct Report {
     /// Faults that happened, and those that were left out for lack of time.
     pub(crate) faults: u64,
     pub(crate) left_out: u64,
+    /// Faults after which requests were not accepted again within a minute.
+    pub(crate) unrecovered: u64,
     /// From the healing of a fault until requests were accepted again.
     pub(crate) recovery_p50_s: f64,
     pub(crate) recovery_max_s: f64,
@@ -76,6 +78,7 @@ impl Report {
         let claims = [
             (self.acked > 0, "nothing was acknowledged"),
             (self.faults > 0, "nothing failed"),
+            (self.unrecovered == 0, "requests were not accepted again after a fault was healed"),
             (self.lost == 0, "something that was acknowledged is lost"),
             (self.duplicated == 0, "something is there twice"),
             (self.invented == 0, "something was never sent"),
@@ -107,6 +110,7 @@ mod tests {
         for broken in [
             Report { acked: 0, ..well() },
             Report { faults: 0, ..well() },
+            Report { unrecovered: 1, ..well() },
             Report { lost: 1, ..well() },
             Report { duplicated: 1, ..well() },
             Report { invented: 1, ..well() },

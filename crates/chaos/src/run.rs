@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use loadgen::output::note;
+use clap::ValueEnum as _;
+use loadgen::output::{note, result};
 use tempfile::TempDir;
 use testbed::redis;
 use tokio::time::Instant;
@@ -20,8 +21,8 @@ use crate::{
 ///
 /// # Errors
 /// When it could not be run to its end. Data and logs are kept then, as when something does not hold.
-pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
-    let Arguments { seed, seconds, mutate, rate, .. } = *arguments;
+pub(crate) async fn run(arguments: &Arguments, mutate: Option<Mutation>) -> anyhow::Result<Report> {
+    let Arguments { seed, seconds, rate, .. } = *arguments;
     let began = Instant::now();
     let mut plan = Plan::of(seed, Duration::from_secs(seconds), arguments.redis);
     if mutate == Some(Mutation::AcknowledgePrimary) {
@@ -55,6 +56,22 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     report.recovered(recoveries);
     report.took_s = began.elapsed().as_secs();
     Ok(report)
+}
+
+/// Runs the plan once with every weakness; answers whether each was found.
+///
+/// # Errors
+/// When one could not be run to its end.
+pub(crate) async fn mutations(arguments: &Arguments) -> anyhow::Result<bool> {
+    let mut survived = 0;
+    for mutation in Mutation::value_variants() {
+        let report = Box::pin(run(arguments, Some(*mutation))).await?;
+        let is_found = mutation.is_found_in(&report);
+        survived += usize::from(!is_found);
+        result(&format!("{}: {mutation:?}", if is_found { "found" } else { "NOT FOUND" }));
+    }
+    result(&format!("{} weaknesses, {survived} not found", Mutation::value_variants().len()));
+    Ok(survived == 0)
 }
 
 fn keep(home: TempDir, seed: u64) {
