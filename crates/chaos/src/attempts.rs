@@ -6,9 +6,9 @@ use loadgen::plan::Door;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// A door that has taken so many requests in a row takes requests: one of them may have touched only shards
-/// that were never gone.
-const IN_A_ROW: usize = 3;
+/// A door that has taken requests with so many traces in a row takes requests again: fewer might all belong to
+/// shards that were never gone.
+const TRACES_IN_A_ROW: usize = 30;
 /// Wrong answers that are told in words.
 const EXAMPLES_MAX: usize = 5;
 
@@ -43,6 +43,8 @@ struct Attempt {
     entry: Entry,
     begun: Instant,
     ended: Instant,
+    /// That the request holds something of.
+    traces: usize,
     is_accepted: bool,
 }
 
@@ -57,7 +59,7 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    pub(crate) fn note(&self, entry: Entry, begun: Instant, outcome: Outcome) {
+    pub(crate) fn note(&self, entry: Entry, traces: usize, begun: Instant, outcome: Outcome) {
         match outcome {
             Outcome::Accepted => {}
             Outcome::Refused => _ = self.refused.fetch_add(1, Ordering::Relaxed),
@@ -65,7 +67,7 @@ impl Attempts {
         }
         let is_accepted = outcome == Outcome::Accepted;
         let mut all = self.all.lock();
-        all.push(Attempt { entry, begun, ended: Instant::now(), is_accepted });
+        all.push(Attempt { entry, begun, ended: Instant::now(), traces, is_accepted });
     }
 
     /// Takes note of an answer that a valid request or query must not get.
@@ -97,8 +99,8 @@ impl Attempts {
         self.examples.lock().clone()
     }
 
-    /// When the first of the entries had taken some requests in a row that were begun after a time; `None`
-    /// while none has.
+    /// When the first of the entries had taken enough in a row that was begun after a time; `None` while none
+    /// has.
     pub(crate) fn accepted_again(&self, entries: &[Entry], after: Instant) -> Option<Instant> {
         let all = self.all.lock();
         let first = all.partition_point(|attempt| attempt.ended <= after);
@@ -110,8 +112,8 @@ impl Attempts {
 fn of_entry(attempts: &[Attempt], entry: Entry, after: Instant) -> Option<Instant> {
     let mut in_a_row = 0;
     for attempt in attempts.iter().filter(|attempt| attempt.entry == entry && attempt.begun > after) {
-        in_a_row = if attempt.is_accepted { in_a_row + 1 } else { 0 };
-        if in_a_row == IN_A_ROW {
+        in_a_row = if attempt.is_accepted { in_a_row + attempt.traces } else { 0 };
+        if in_a_row >= TRACES_IN_A_ROW {
             return Some(attempt.ended);
         }
     }
@@ -132,6 +134,7 @@ mod tests {
             entry,
             begun: from + Duration::from_secs(number),
             ended: from + Duration::from_secs(number + 1),
+            traces: TRACES_IN_A_ROW / 3,
             is_accepted: *is_accepted,
         });
         *attempts.all.lock() = all.collect();
@@ -170,7 +173,7 @@ mod tests {
     fn every_outcome_is_counted() {
         let attempts = Attempts::default();
         for outcome in [Outcome::Accepted, Outcome::Refused, Outcome::Refused, Outcome::Unanswered] {
-            attempts.note(HERE, Instant::now(), outcome);
+            attempts.note(HERE, 1, Instant::now(), outcome);
         }
         assert_eq!((attempts.count(), attempts.refused(), attempts.unanswered()), (4, 2, 1));
     }

@@ -129,7 +129,7 @@ impl Clients {
 
     /// Sends a request until it is acknowledged or given up.
     async fn deliver(&self, request: &Request, planned: Planned, begun: Instant) -> Standing {
-        let sending = planned.sending;
+        let (sending, traces) = (planned.sending, self.traces_of(planned.sending.request));
         let is_patient = !sending.request.is_multiple_of(ONCE_ONE_IN);
         let end = if is_patient { begun + PATIENCE } else { begun };
         let (mut wait, mut standing) = (FIRST_WAIT, Standing::Refused);
@@ -138,7 +138,7 @@ impl Clients {
             let attempt = Instant::now();
             let failure = match self.sender.attempt(request, door, sending.gzip).await {
                 Ok(answer) if answer.rejected == 0 => {
-                    self.attempts.note(door.into(), attempt, Outcome::Accepted);
+                    self.attempts.note(door.into(), traces, attempt, Outcome::Accepted);
                     return Standing::Acknowledged;
                 }
                 Ok(answer) => {
@@ -150,7 +150,7 @@ impl Clients {
             };
             let Failure { error, is_retryable, is_answered, retry_after } = failure;
             let outcome = if is_answered { Outcome::Refused } else { Outcome::Unanswered };
-            self.attempts.note(door.into(), attempt, outcome);
+            self.attempts.note(door.into(), traces, attempt, outcome);
             if !is_answered {
                 standing = Standing::Unknown;
             }
@@ -167,6 +167,10 @@ impl Clients {
             wait = wait.mul_f64(FACTOR).min(LAST_WAIT);
         }
         standing
+    }
+
+    fn traces_of(&self, request: usize) -> usize {
+        self.book.copies[0].recording.requests[request].traces()
     }
 
     fn request(&self, number: usize) -> Request {

@@ -126,7 +126,14 @@ impl Injector<'_> {
         shards.rotate_left(first);
         fault.prepare(cluster, &shards[0]).await.context("failed to prepare it")?;
         let course = fault.happen(cluster, &shards, self.phase.lasting).await?;
-        let at = course.healed.unwrap_or_else(Instant::now);
+        let at = match course.healed {
+            Some(at) => at,
+            // What is left is enough to serve, and not always enough to confirm what all replicas must have.
+            None => {
+                cluster.mend().await?;
+                Instant::now()
+            }
+        };
         let engines = (0..self.cluster.engines().len()).map(Entry::Engine);
         let gateways = (0..self.cluster.gateways().len()).map(Entry::Gateway);
         let whom = match fault.reach() {

@@ -189,6 +189,21 @@ impl Telemetry {
         changed
     }
 
+    /// How many traces it holds something of.
+    pub fn traces(&self) -> usize {
+        let ids: HashSet<&[u8]> = match self {
+            Self::Traces(traces) => {
+                let scopes = traces.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+                scopes.flat_map(|scope| &scope.spans).map(|span| &span.trace_id[..]).collect()
+            }
+            Self::Logs(logs) => {
+                let scopes = logs.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+                scopes.flat_map(|scope| &scope.log_records).map(|record| &record.trace_id[..]).collect()
+            }
+        };
+        ids.len()
+    }
+
     fn rows(&self) -> usize {
         match self {
             Self::Traces(traces) => {
@@ -272,6 +287,7 @@ mod tests {
     fn what_comes_twice_is_one_item() {
         let recording = recording();
         assert_eq!((recording.rows(), recording.traces.len()), (6, 2));
+        assert_eq!(recording.requests.iter().map(Telemetry::traces).collect::<Vec<_>>(), [2, 1, 1]);
         let trace = &recording.traces[0];
         assert_eq!(trace.items.len(), 4);
         assert_eq!((trace.distinct(Signal::Traces, 0..4), trace.distinct(Signal::Logs, 0..4)), (2, 2));
