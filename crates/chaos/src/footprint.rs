@@ -14,8 +14,8 @@ use tokio::time::sleep;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// More is no bounded memory: the limits of the configuration allow far more than this traffic needs.
 pub(crate) const MEMORY_MIB_MAX: u64 = 512;
-/// 1,000 requests of clients may be on their way, 50 connections lead to Redis, few to each other.
-pub(crate) const DESCRIPTORS_MAX: u64 = 1_200;
+/// Twice the 1,000 requests that clients may have on their way, each on a connection of its own over HTTP.
+pub(crate) const DESCRIPTORS_MAX: u64 = 2_000;
 
 /// The most that any of them has held.
 #[derive(Debug, Default)]

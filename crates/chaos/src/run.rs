@@ -68,7 +68,8 @@ pub(crate) async fn mutations(arguments: &Arguments) -> anyhow::Result<bool> {
         let report = Box::pin(run(arguments, Some(*mutation))).await?;
         let is_found = mutation.is_found_in(&report);
         survived += usize::from(!is_found);
-        result(&format!("{}: {mutation:?}", if is_found { "found" } else { "NOT FOUND" }));
+        let name = mutation.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        result(&format!("{}: {name}", if is_found { "found" } else { "NOT FOUND" }));
     }
     result(&format!("{} weaknesses, {survived} not found", Mutation::value_variants().len()));
     Ok(survived == 0)
