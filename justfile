@@ -73,6 +73,14 @@ test-faults *arguments:
 prove-correlate *arguments: build
     @{{target}}/release/prove-correlate "$@"
 
+# Let everything fail under load, by a seeded plan, and compare what is left with what was acknowledged (`just chaos --help`)
+chaos *arguments: build
+    @{{target}}/release/chaos "$@"
+
+# Switch known weaknesses on, one at a time, and demand that chaos finds each; 6 minutes
+chaos-mutations *arguments: build
+    @{{target}}/release/chaos --mutations --seed 2 --seconds 30 "$@"
+
 # Send what every rule of OTLP is about, and what real clients send, to both doors
 conformance: build
     @{{target}}/release/otlp-conformance

@@ -19,13 +19,13 @@ const LINK: &str = "correlation.link";
 
 /// One span or log record.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) trace_id: TraceId,
-    pub(crate) what: What,
+pub struct Found {
+    pub trace_id: TraceId,
+    pub what: What,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum What {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
     /// The item of this number of a trace that was sent.
     Item(u32),
     /// Made by an engine.
@@ -35,14 +35,14 @@ pub(crate) enum What {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Synthetic {
-    pub(crate) span_id: Vec<u8>,
+pub struct Synthetic {
+    pub span_id: Vec<u8>,
     /// The other trace, where it is a link to one.
-    pub(crate) linked: Option<Vec<u8>>,
+    pub linked: Option<Vec<u8>>,
 }
 
 /// Takes spans apart.
-pub(crate) fn traces(book: &Book, mut traces: TracesData) -> Vec<Found> {
+pub fn traces(book: &Book, mut traces: TracesData) -> Vec<Found> {
     let mut origins = Vec::new();
     let scopes = traces.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans);
     for span in scopes.flat_map(|scope| &mut scope.spans) {
@@ -60,7 +60,7 @@ pub(crate) fn traces(book: &Book, mut traces: TracesData) -> Vec<Found> {
 }
 
 /// Takes log records apart.
-pub(crate) fn logs(book: &Book, mut logs: LogsData) -> Vec<Found> {
+pub fn logs(book: &Book, mut logs: LogsData) -> Vec<Found> {
     let mut origins = Vec::new();
     let scopes = logs.resource_logs.iter_mut().flat_map(|resource| &mut resource.scope_logs);
     for log in scopes.flat_map(|scope| &mut scope.log_records) {

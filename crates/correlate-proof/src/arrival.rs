@@ -11,8 +11,18 @@ use crate::{book::Sent, cluster::GRACE};
 const TOLERANCE: Duration = Duration::from_millis(100);
 
 /// When each request of each copy was sent for the first time, and acknowledged.
-#[derive(Debug, Default)]
-pub(crate) struct Arrivals(Mutex<HashMap<(usize, usize), Span>>);
+#[derive(Debug)]
+pub struct Arrivals {
+    sent: Mutex<HashMap<(usize, usize), Span>>,
+    /// How long a close waits for more.
+    grace: Duration,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self::with_grace(GRACE)
+    }
+}
 
 /// Something arrived not before it was begun, and not after it was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,24 +32,40 @@ struct Span {
 }
 
 impl Arrivals {
+    /// With another grace than that of the cluster, because its clocks are moved.
+    #[must_use]
+    pub fn with_grace(grace: Duration) -> Self {
+        Self { sent: Mutex::default(), grace }
+    }
+
     /// Notes one sending.
-    pub(crate) fn note(&self, copy: usize, request: usize, begun: Instant, acknowledged: Instant) {
+    pub fn note(&self, copy: usize, request: usize, begun: Instant, acknowledged: Instant) {
         let new = Span { begun, acknowledged };
-        let mut all = self.0.lock();
+        let mut all = self.sent.lock();
         let known = all.entry((copy, request)).or_insert(new);
         *known = known.or_earlier(new);
     }
 
+    /// When something of a trace was begun to be sent first, and when the last of it was acknowledged.
+    pub fn around(&self, sent: Sent<'_>) -> Option<(Instant, Instant)> {
+        let all = self.sent.lock();
+        let requests = sent.trace.items.iter().flat_map(|item| &item.requests);
+        let spans = requests.filter_map(|request| all.get(&(sent.copy, *request)));
+        spans
+            .map(|span| (span.begun, span.acknowledged))
+            .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+    }
+
     /// Whether everything of `one` can have been closed before anything of `other` arrived, or the other
     /// way round. If not, a generation that holds one of them holds the other too.
-    pub(crate) fn may_be_apart(&self, sent: Sent<'_>, one: &[u32], other: &[u32]) -> bool {
+    pub fn may_be_apart(&self, sent: Sent<'_>, one: &[u32], other: &[u32]) -> bool {
         let (Some(one), Some(other)) = (self.of(sent, one), self.of(sent, other)) else { return true };
-        one.can_be_closed_before(other) || other.can_be_closed_before(one)
+        one.can_be_closed_before(other, self.grace) || other.can_be_closed_before(one, self.grace)
     }
 
     /// From when the last item of a set can have arrived, and until when the first one has.
     fn of(&self, sent: Sent<'_>, items: &[u32]) -> Option<Span> {
-        let all = self.0.lock();
+        let all = self.sent.lock();
         let spans = items.iter().filter_map(|number| {
             let requests = sent.trace.items[*number as usize].requests.iter();
             requests.filter_map(|request| all.get(&(sent.copy, *request)).copied()).reduce(Span::or_earlier)
@@ -58,8 +84,8 @@ impl Span {
     }
 
     /// A close waits for the grace after the last arrival.
-    fn can_be_closed_before(self, other: Self) -> bool {
-        self.begun + GRACE <= other.acknowledged + TOLERANCE
+    fn can_be_closed_before(self, other: Self, grace: Duration) -> bool {
+        self.begun + grace <= other.acknowledged + TOLERANCE
     }
 }
 

@@ -12,16 +12,16 @@ use crate::{
 
 /// All copies of all recordings.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
-    pub(crate) copies: Vec<Copy>,
+pub struct Book {
+    pub copies: Vec<Copy>,
     traces: HashMap<TraceId, Place>,
 }
 
 /// One recording as it is sent.
 #[derive(Debug)]
-pub(crate) struct Copy {
-    pub(crate) recording: Arc<Recording>,
-    pub(crate) disguise: Disguise,
+pub struct Copy {
+    pub recording: Arc<Recording>,
+    pub disguise: Disguise,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -32,14 +32,26 @@ struct Place {
 
 /// A trace of a copy.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sent<'a> {
-    pub(crate) copy: usize,
-    pub(crate) disguise: &'a Disguise,
-    pub(crate) trace: &'a RecordedTrace,
+pub struct Sent<'a> {
+    pub copy: usize,
+    pub disguise: &'a Disguise,
+    pub trace: &'a RecordedTrace,
+}
+
+/// Whether everything in a request of a copy must come out: by number of the copy and place of the request.
+pub type Owed<'a> = dyn Fn(usize, usize) -> bool + Sync + 'a;
+
+impl<'a> Sent<'a> {
+    /// Items that must come out.
+    pub fn owed(self, owed: &'a Owed<'_>) -> impl Iterator<Item = u32> + 'a {
+        let items = self.trace.items.iter().zip(0..);
+        let is_owed = move |requests: &[usize]| requests.iter().any(|request| owed(self.copy, *request));
+        items.filter(move |(item, _)| is_owed(&item.requests)).map(|(_, number)| number)
+    }
 }
 
 impl Book {
-    pub(crate) fn add(&mut self, recording: &Arc<Recording>, disguise: Disguise) {
+    pub fn add(&mut self, recording: &Arc<Recording>, disguise: Disguise) {
         let copy = self.copies.len();
         for (trace, recorded) in recording.traces.iter().enumerate() {
             self.traces.insert(disguise.trace_id(recorded.id), Place { copy, trace });
@@ -47,16 +59,16 @@ impl Book {
         self.copies.push(Copy { recording: Arc::clone(recording), disguise });
     }
 
-    pub(crate) fn get(&self, id: &TraceId) -> Option<Sent<'_>> {
+    pub fn get(&self, id: &TraceId) -> Option<Sent<'_>> {
         self.traces.get(id).map(|place| self.at(*place))
     }
 
-    pub(crate) fn traces(&self) -> impl Iterator<Item = (&TraceId, Sent<'_>)> {
+    pub fn traces(&self) -> impl Iterator<Item = (&TraceId, Sent<'_>)> {
         self.traces.iter().map(|(id, place)| (id, self.at(*place)))
     }
 
     /// Traces by correlation key.
-    pub(crate) fn keys(&self) -> BTreeMap<(String, String), BTreeSet<TraceId>> {
+    pub fn keys(&self) -> BTreeMap<(String, String), BTreeSet<TraceId>> {
         let mut keys = BTreeMap::<_, BTreeSet<_>>::new();
         for Copy { recording, disguise } in &self.copies {
             for ((name, value), traces) in &recording.keys {

@@ -1,19 +1,19 @@
 //! Two small cases beside the recording: a trace cut in two, and a span that comes after the close.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use loadgen::plan::{Door, Sending};
-
-use crate::{
+use correlate_proof::{
     book::Book,
-    delivered::Delivered,
+    delivered::{Delivered, Pages},
     disguise::{Disguise, TraceId},
-    feed::Feed,
     plan::Planned,
     recording::{Recording, Telemetry},
     sample,
 };
+use loadgen::plan::{Door, Sending};
+
+use crate::feed::Feed;
 
 /// Traces by the numbers of `sample`.
 const LATE: u8 = 1;
@@ -30,11 +30,11 @@ const DEADLINE: Duration = Duration::from_secs(300);
 pub(crate) struct Cases {
     copy: usize,
     /// A trace with a span that comes after the close.
-    pub(crate) late: TraceId,
+    late: TraceId,
     /// A trace that calls another service without passing its context on.
-    pub(crate) calling: TraceId,
+    calling: TraceId,
     /// What that service does.
-    pub(crate) called: TraceId,
+    called: TraceId,
 }
 
 /// Places of the requests in the recording of the cases.
@@ -45,8 +45,8 @@ const CALLING_LOG: usize = 3;
 const CALLED_PART: usize = 4;
 
 /// Items of the late trace.
-pub(crate) const BEFORE_CLOSE: [u32; 2] = [0, 1];
-pub(crate) const LATE_SPAN: [u32; 1] = [2];
+const BEFORE_CLOSE: [u32; 2] = [0, 1];
+const LATE_SPAN: [u32; 1] = [2];
 
 impl Cases {
     /// Writes them into the book.
@@ -80,6 +80,21 @@ impl Cases {
         come(&LATE_SPAN).await.context("the late span has no delivery of its own")
     }
 
+    /// Whether the late span had a generation and a delivery of its own, and what was there before another.
+    pub(crate) fn is_late_span_alone(self, pages: &Pages, generations: &HashMap<TraceId, u32>) -> bool {
+        let parcels = || pages.traces.get(&self.late).into_iter().flat_map(|page| &page.parcels);
+        let items: Vec<Vec<u32>> = parcels().map(|parcel| parcel.sent().collect()).collect();
+        let items: Vec<_> = items.iter().filter(|items| !items.is_empty()).map(|items| &items[..]).collect();
+        items == [&BEFORE_CLOSE[..], &LATE_SPAN[..]]
+            && generations.get(&self.late).is_some_and(|count| *count >= 2)
+    }
+
+    /// Whether the second part of the cut trace came with a link to the first.
+    pub(crate) fn is_cut_trace_linked(self, pages: &Pages) -> bool {
+        let synthetic = pages.traces.get(&self.called).into_iter().flat_map(|page| &page.synthetic);
+        synthetic.filter_map(|span| span.linked.as_deref()).any(|linked| linked == self.calling)
+    }
+
     fn planned(self, request: usize) -> Planned {
         let sending = Sending { request, door: Door::Engine(request), gzip: false };
         Planned { at: Duration::ZERO, copy: self.copy, sending }
@@ -105,7 +120,17 @@ fn recording() -> anyhow::Result<Recording> {
 
 #[cfg(test)]
 mod tests {
+    use correlate_proof::{
+        apart::Synthetic,
+        delivered::{Page, Parcel},
+    };
+    use loadgen::request::Signal;
+
     use super::*;
+
+    fn spans(items: &[u32]) -> Parcel {
+        Parcel { signal: Signal::Traces, items: items.to_vec(), times: 1 }
+    }
 
     #[test]
     fn the_late_span_is_the_one_that_comes_after_the_close() {
@@ -113,5 +138,27 @@ mod tests {
         let late = recording.traces.iter().find(|trace| trace.id == [LATE; 16]).unwrap();
         assert_eq!(late.items.len(), BEFORE_CLOSE.len() + LATE_SPAN.len());
         assert!(late.is_whole(&BEFORE_CLOSE.into()), "it is closed as complete before");
+    }
+
+    #[test]
+    fn a_late_span_comes_alone_and_a_cut_trace_linked() {
+        let mut book = Book::default();
+        let cases = Cases::add_to(&mut book, 1).unwrap();
+        let mut pages = Pages::default();
+        let mut put = |id, parcels, synthetic| pages.traces.insert(id, Page { parcels, synthetic });
+        put(cases.late, vec![spans(&[0, 1]), spans(&[2])], vec![]);
+        put(
+            cases.called,
+            vec![],
+            vec![Synthetic { span_id: vec![1; 8], linked: Some(cases.calling.to_vec()) }],
+        );
+        let generations = |count| HashMap::from([(cases.late, count)]);
+        assert!(cases.is_late_span_alone(&pages, &generations(2)));
+        assert!(!cases.is_late_span_alone(&pages, &generations(1)));
+        assert!(cases.is_cut_trace_linked(&pages));
+        pages.traces.insert(cases.late, Page { parcels: vec![spans(&[0, 1, 2])], synthetic: vec![] });
+        assert!(!cases.is_late_span_alone(&pages, &generations(2)));
+        pages.traces.remove(&cases.called);
+        assert!(!cases.is_cut_trace_linked(&pages));
     }
 }

@@ -17,8 +17,7 @@ use loadgen::{content::hex, request::Signal};
 
 use crate::{
     arrival::Arrivals,
-    book::{Book, Sent},
-    cases::{BEFORE_CLOSE, Cases, LATE_SPAN},
+    book::{Book, Owed, Sent},
     delivered::{Page, Pages, Parcel},
     disguise::TraceId,
 };
@@ -28,37 +27,43 @@ const EXAMPLES_MAX: usize = 20;
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub struct Findings {
     /// Traces of which something was delivered.
-    pub(crate) traces: usize,
+    pub traces: usize,
     /// Of these, those with a root and every parent.
-    pub(crate) complete: usize,
+    pub complete: usize,
     /// By the measure of `expected.json`.
-    pub(crate) spans: usize,
+    pub spans: usize,
     /// Likewise.
-    pub(crate) logs: usize,
-    pub(crate) missing: u64,
-    pub(crate) extra: u64,
-    pub(crate) closed_twice: usize,
+    pub logs: usize,
+    pub missing: u64,
+    pub extra: u64,
+    /// Items that are stored twice.
+    pub duplicated: u64,
+    pub closed_twice: usize,
     /// Traces that were closed more than once, with something new each time.
-    pub(crate) second_generation: usize,
+    pub second_generation: usize,
     /// Generations of traces, by signal, that were delivered more than once.
-    pub(crate) redelivered: usize,
+    pub redelivered: usize,
     /// Links to other traces.
-    pub(crate) linked: usize,
+    pub linked: usize,
+    /// The trace with the first difference.
+    pub first: Option<TraceId>,
     /// The first differences in words.
-    pub(crate) examples: Vec<String>,
+    pub examples: Vec<String>,
 }
 
 impl Findings {
-    /// Compares what was delivered with what was sent. `generations` are those that the store counts; the
-    /// special cases are compared, and not counted as traces.
-    pub(crate) fn of_delivery(
+    /// Compares what was delivered with what was sent, and must be there as far as it is `owed`: `generations`
+    /// are those that the store counts. Every trace is compared, and those that are not `is_counted` are no
+    /// part of the counts.
+    pub fn of_delivery(
         book: &Book,
-        cases: &Cases,
         pages: &Pages,
         generations: &HashMap<TraceId, u32>,
         arrivals: &Arrivals,
+        owed: &Owed<'_>,
+        is_counted: impl Fn(&TraceId) -> bool,
     ) -> Self {
         let mut findings =
             Self { extra: pages.strangers, examples: pages.examples.clone(), ..Self::default() };
@@ -66,9 +71,9 @@ impl Findings {
         for (id, sent) in book.traces() {
             let page = pages.traces.get(id).unwrap_or(&nothing);
             let closed = generations.get(id).copied().unwrap_or_default() as usize;
-            findings.compare(id, sent, page);
+            findings.compare(id, sent, page, owed);
             findings.count_closes(id, sent, page, closed, arrivals);
-            if !cases.contains(id) {
+            if is_counted(id) {
                 findings.count(sent, page, closed);
             }
         }
@@ -76,9 +81,9 @@ impl Findings {
         findings
     }
 
-    fn compare(&mut self, id: &TraceId, sent: Sent<'_>, page: &Page) {
+    fn compare(&mut self, id: &TraceId, sent: Sent<'_>, page: &Page, owed: &Owed<'_>) {
         let items: BTreeSet<_> = page.parcels.iter().flat_map(Parcel::sent).collect();
-        for item in (0..sent.trace.items.len() as u32).filter(|item| !items.contains(item)) {
+        for item in sent.owed(owed).filter(|item| !items.contains(item)) {
             self.missing(id, || format!("{} was not delivered", describe(sent, item)));
         }
     }
@@ -139,45 +144,40 @@ impl Findings {
         self.linked = links.len();
     }
 
-    pub(crate) fn missing(&mut self, id: &TraceId, words: impl FnOnce() -> String) {
+    pub fn missing(&mut self, id: &TraceId, words: impl FnOnce() -> String) {
         self.missing += 1;
         self.tell(id, words);
     }
 
-    pub(crate) fn extra(&mut self, id: &TraceId, words: impl FnOnce() -> String) {
+    pub fn extra(&mut self, id: &TraceId, words: impl FnOnce() -> String) {
         self.extra += 1;
         self.tell(id, words);
     }
 
-    pub(crate) fn tell(&mut self, id: &TraceId, words: impl FnOnce() -> String) {
+    pub fn duplicated(&mut self, id: &TraceId, words: impl FnOnce() -> String) {
+        self.duplicated += 1;
+        self.tell(id, words);
+    }
+
+    pub fn tell(&mut self, id: &TraceId, words: impl FnOnce() -> String) {
+        self.first.get_or_insert(*id);
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(format!("trace {}: {}", hex(id), words()));
         }
     }
 }
 
-/// Whether the late span had a generation and a delivery of its own, and what was there before another.
-pub(crate) fn is_late_span_alone(cases: &Cases, pages: &Pages, generations: &HashMap<TraceId, u32>) -> bool {
-    let parcels = || pages.traces.get(&cases.late).into_iter().flat_map(|page| &page.parcels);
-    let items: Vec<Vec<u32>> = parcels().map(|parcel| parcel.sent().collect()).collect();
-    let items: Vec<_> = items.iter().filter(|items| !items.is_empty()).map(|items| &items[..]).collect();
-    items == [&BEFORE_CLOSE[..], &LATE_SPAN[..]]
-        && generations.get(&cases.late).is_some_and(|count| *count >= 2)
-}
-
-/// Whether the second part of the cut trace came with a link to the first.
-pub(crate) fn is_cut_trace_linked(cases: &Cases, pages: &Pages) -> bool {
-    let synthetic = pages.traces.get(&cases.called).into_iter().flat_map(|page| &page.synthetic);
-    synthetic.filter_map(|span| span.linked.as_deref()).any(|linked| linked == cases.calling)
-}
-
-pub(crate) fn describe(sent: Sent<'_>, item: u32) -> String {
+pub fn describe(sent: Sent<'_>, item: u32) -> String {
     let item = &sent.trace.items[item as usize];
     // Nobody finds the recorded id in a copy, but in the recording.
-    let (of, span) = (hex(&sent.trace.id), hex(&item.span_id));
+    let of = match sent.disguise.trace_id(sent.trace.id) == sent.trace.id {
+        true => String::new(),
+        false => format!(" (recorded in {})", hex(&sent.trace.id)),
+    };
+    let span = hex(&item.span_id);
     match item.signal {
-        Signal::Traces => format!("span {span} (recorded in {of})"),
-        Signal::Logs => format!("a log of span {span} (recorded in {of})"),
+        Signal::Traces => format!("span {span}{of}"),
+        Signal::Logs => format!("a log of span {span}{of}"),
     }
 }
 
@@ -226,8 +226,7 @@ mod tests {
     }
 
     fn find_all(pages: &Pages, generations: &HashMap<TraceId, u32>, arrivals: &Arrivals) -> Findings {
-        let elsewhere = Cases::add_to(&mut Book::default(), 2).unwrap();
-        Findings::of_delivery(&book().0, &elsewhere, pages, generations, arrivals)
+        Findings::of_delivery(&book().0, pages, generations, arrivals, &|_, _| true, |_| true)
     }
 
     fn faults(findings: &Findings) -> (u64, u64, usize) {
@@ -270,6 +269,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_owed_may_be_there_or_not() {
+        let find = |parcels| {
+            let (book, id) = book();
+            let pages = Pages {
+                traces: HashMap::from([(id, Page { parcels, synthetic: Vec::new() })]),
+                ..Pages::default()
+            };
+            // The second request, with the log, was never acknowledged.
+            let owed = |_, request| request == 0;
+            let generations = HashMap::from([(id, 1)]);
+            Findings::of_delivery(&book, &pages, &generations, &Arrivals::default(), &owed, |_| true)
+        };
+        assert_eq!(faults(&find(vec![spans(&[0, 1])])), (0, 0, 0));
+        assert_eq!(faults(&find(vec![spans(&[0, 1]), logs(&[2])])), (0, 0, 0));
+        assert_eq!(faults(&find(vec![logs(&[2])])), (2, 0, 0));
+    }
+
+    #[test]
     fn an_item_in_two_generations_was_closed_twice() {
         assert_eq!(faults(&find(vec![spans(&[0, 1]), spans(&[1]), logs(&[2])], 2)), (0, 0, 1));
     }
@@ -307,27 +324,5 @@ mod tests {
         let pages = Pages { traces: HashMap::from([(id, Page { parcels, synthetic })]), ..Pages::default() };
         let findings = find_all(&pages, &HashMap::from([(id, 1)]), &Arrivals::default());
         assert_eq!((faults(&findings), findings.linked, findings.spans), ((0, 0, 0), 1, 2));
-    }
-
-    #[test]
-    fn a_late_span_comes_alone_and_a_cut_trace_linked() {
-        let mut book = Book::default();
-        let cases = Cases::add_to(&mut book, 1).unwrap();
-        let mut pages = Pages::default();
-        let mut put = |id, parcels, synthetic| pages.traces.insert(id, Page { parcels, synthetic });
-        put(cases.late, vec![spans(&[0, 1]), spans(&[2])], vec![]);
-        put(
-            cases.called,
-            vec![],
-            vec![Synthetic { span_id: vec![1; 8], linked: Some(cases.calling.to_vec()) }],
-        );
-        let generations = |count| HashMap::from([(cases.late, count)]);
-        assert!(is_late_span_alone(&cases, &pages, &generations(2)));
-        assert!(!is_late_span_alone(&cases, &pages, &generations(1)));
-        assert!(is_cut_trace_linked(&cases, &pages));
-        pages.traces.insert(cases.late, Page { parcels: vec![spans(&[0, 1, 2])], synthetic: vec![] });
-        assert!(!is_late_span_alone(&cases, &pages, &generations(2)));
-        pages.traces.remove(&cases.called);
-        assert!(!is_cut_trace_linked(&cases, &pages));
     }
 }

@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use loadgen::targets::Targets;
 use testbed::{
     EngineOptions, EngineProcess, GatewayOptions, GatewayProcess, RedisCluster, Settings, State, Topology,
-    redis::Options,
 };
 
 use crate::disguise::KEYS;
@@ -15,7 +14,7 @@ const ENGINES: usize = 3;
 const GATEWAYS: usize = 2;
 
 /// How long nothing must have arrived of a trace that is whole until it is closed; the default.
-pub(crate) const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 /// The same of any other correlation; short, so that the proof ends soon.
 const WINDOW: Duration = Duration::from_secs(10);
 /// Of a request to the endpoint. What a killed engine has not delivered, others have after three times this.
@@ -24,9 +23,18 @@ const ENDPOINT_TIMEOUT_MS: u32 = 3_000;
 /// one trace would look like one.
 const ENDPOINT_BATCH_BYTES_MAX: u32 = 1;
 
+/// What differs from one proof to the other.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Its directory is that of the cluster.
+    pub redis: Topology,
+    /// Further settings of engines; they win.
+    pub engine: Settings,
+}
+
 /// Everything ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Cluster {
+pub struct Cluster {
     // Dropped in this order: from the clients inwards.
     gateways: Vec<GatewayProcess>,
     engines: Vec<EngineProcess>,
@@ -38,9 +46,10 @@ impl Cluster {
     ///
     /// # Errors
     /// When a program is missing or a process is not ready in time.
-    pub(crate) async fn start(home: &Path, endpoint: &str) -> anyhow::Result<Self> {
-        let options = Options { directory: Some(home.to_owned()), ..Options::default() };
-        let redis = RedisCluster::start(Topology { options, ..Topology::default() }).await?;
+    pub async fn start(home: &Path, endpoint: &str, options: Options) -> anyhow::Result<Self> {
+        let Options { mut redis, engine } = options;
+        redis.options.directory = Some(home.to_owned());
+        let redis = RedisCluster::start(redis).await?;
         let endpoints = home.join("endpoints.toml");
         let text = format!(
             "[[endpoint]]\nname = \"proof\"\nurl = \"{endpoint}\"\n\
@@ -54,7 +63,8 @@ impl Cluster {
             ("correlation.keys", format!("{KEYS:?}")),
             ("delivery.endpoints", endpoints.display().to_string()),
         ];
-        let settings: Settings = settings.map(|(key, value)| (key.to_owned(), value)).into();
+        let mut settings: Settings = settings.map(|(key, value)| (key.to_owned(), value)).into();
+        settings.extend(engine);
         let mut cluster = Self { gateways: Vec::new(), engines: Vec::new(), redis };
         for number in 1..=ENGINES {
             let options = EngineOptions {
@@ -78,15 +88,19 @@ impl Cluster {
         Ok(cluster)
     }
 
-    pub(crate) fn engines(&self) -> &[EngineProcess] {
+    pub fn engines(&self) -> &[EngineProcess] {
         &self.engines
     }
 
-    pub(crate) fn redis(&self) -> &RedisCluster {
+    pub fn gateways(&self) -> &[GatewayProcess] {
+        &self.gateways
+    }
+
+    pub fn redis(&self) -> &RedisCluster {
         &self.redis
     }
 
-    pub(crate) fn targets(&self) -> Targets {
+    pub fn targets(&self) -> Targets {
         Targets {
             engines: self.engines.iter().map(EngineProcess::url).collect(),
             gateways: self.gateways.iter().map(GatewayProcess::url).collect(),

@@ -25,7 +25,7 @@ const EXAMPLES_MAX: usize = 10;
 
 /// Everything that the endpoint has taken so far.
 #[derive(Debug)]
-pub(crate) struct Delivered {
+pub struct Delivered {
     book: Arc<Book>,
     pages: Mutex<Pages>,
     lose: Once,
@@ -33,34 +33,34 @@ pub(crate) struct Delivered {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Pages {
-    pub(crate) traces: HashMap<TraceId, Page>,
+pub struct Pages {
+    pub traces: HashMap<TraceId, Page>,
     /// Items that were never sent.
-    pub(crate) strangers: u64,
+    pub strangers: u64,
     /// Some of them in words.
-    pub(crate) examples: Vec<String>,
+    pub examples: Vec<String>,
 }
 
 /// What there is of one trace.
 #[derive(Debug, Default)]
-pub(crate) struct Page {
+pub struct Page {
     /// In the order in which they were first delivered.
-    pub(crate) parcels: Vec<Parcel>,
-    pub(crate) synthetic: Vec<Synthetic>,
+    pub parcels: Vec<Parcel>,
+    pub synthetic: Vec<Synthetic>,
 }
 
 /// Items of one trace and signal that came in one request: a generation, or its spans or its log records.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Parcel {
-    pub(crate) signal: Signal,
+pub struct Parcel {
+    pub signal: Signal,
     /// In ascending order.
-    pub(crate) items: Vec<u32>,
+    pub items: Vec<u32>,
     /// How often exactly these came together.
-    pub(crate) times: u32,
+    pub times: u32,
 }
 
 impl Delivered {
-    pub(crate) fn new(book: &Arc<Book>, mutation: Option<Mutation>) -> Self {
+    pub fn new(book: &Arc<Book>, mutation: Option<Mutation>) -> Self {
         Self {
             book: Arc::clone(book),
             pages: Mutex::default(),
@@ -73,7 +73,7 @@ impl Delivered {
     ///
     /// # Errors
     /// When it is not OTLP.
-    pub(crate) fn note(&self, signal: Signal, payload: Bytes) -> Result<(), DecodeError> {
+    pub fn note(&self, signal: Signal, payload: Bytes) -> Result<(), DecodeError> {
         let found = match signal {
             Signal::Traces => apart::traces(&self.book, TracesData::decode(payload)?),
             Signal::Logs => apart::logs(&self.book, LogsData::decode(payload)?),
@@ -97,19 +97,19 @@ impl Delivered {
         Ok(())
     }
 
-    pub(crate) fn pages(&self) -> MutexGuard<'_, Pages> {
+    pub fn pages(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock()
     }
 
     /// Whether these items of a trace have come.
-    pub(crate) fn has(&self, trace_id: &TraceId, items: &[u32]) -> bool {
+    pub fn has(&self, trace_id: &TraceId, items: &[u32]) -> bool {
         let pages = self.pages.lock();
         let parcels = || pages.traces.get(trace_id).into_iter().flat_map(|page| &page.parcels);
         items.iter().all(|item| parcels().any(|parcel| parcel.items.contains(item)))
     }
 
     /// Items that have come so far, each as often as in different parcels.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         let pages = self.pages.lock();
         pages.traces.values().flat_map(|page| &page.parcels).map(|parcel| parcel.items.len()).sum()
     }
@@ -158,7 +158,7 @@ impl Page {
 
 impl Parcel {
     /// Items that were sent, without what an engine has made.
-    pub(crate) fn sent(&self) -> impl Iterator<Item = u32> {
+    pub fn sent(&self) -> impl Iterator<Item = u32> {
         self.items.iter().copied().filter(|number| *number < SYNTHETIC_FROM)
     }
 }

@@ -9,13 +9,13 @@ use otlp_proto::opentelemetry::proto::{
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 /// Attributes that the engines correlate by, and that differ between copies.
-pub(crate) const KEYS: [&str; 2] = ["order.id", "user.id"];
+pub const KEYS: [&str; 2] = ["order.id", "user.id"];
 
-pub(crate) type TraceId = [u8; 16];
+pub type TraceId = [u8; 16];
 
 /// Put on and taken off again it changes nothing, so what comes out can be compared with the recording.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Disguise {
+pub struct Disguise {
     trace: TraceId,
     span: [u8; 8],
     /// Behind the values of keys.
@@ -24,20 +24,20 @@ pub(crate) struct Disguise {
 
 impl Disguise {
     /// That of a copy; the same for the same seed.
-    pub(crate) fn of_copy(seed: u64, copy: usize) -> Self {
+    pub fn of_copy(seed: u64, copy: usize) -> Self {
         let mut random = StdRng::seed_from_u64(seed ^ (copy as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self { trace: random.random(), span: random.random(), suffix: format!("~{seed}.{copy}") }
     }
 
-    pub(crate) fn trace_id(&self, id: TraceId) -> TraceId {
+    pub fn trace_id(&self, id: TraceId) -> TraceId {
         std::array::from_fn(|at| id[at] ^ self.trace[at])
     }
 
-    pub(crate) fn key(&self, value: &str) -> String {
+    pub fn key(&self, value: &str) -> String {
         format!("{value}{}", self.suffix)
     }
 
-    pub(crate) fn put_on_traces(&self, traces: &mut TracesData) {
+    pub fn put_on_traces(&self, traces: &mut TracesData) {
         let scopes = traces.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans);
         for span in scopes.flat_map(|scope| &mut scope.spans) {
             self.change_ids_of_span(span);
@@ -45,7 +45,7 @@ impl Disguise {
         }
     }
 
-    pub(crate) fn put_on_logs(&self, logs: &mut LogsData) {
+    pub fn put_on_logs(&self, logs: &mut LogsData) {
         let scopes = logs.resource_logs.iter_mut().flat_map(|resource| &mut resource.scope_logs);
         for log in scopes.flat_map(|scope| &mut scope.log_records) {
             self.change_ids_of_log(log);
@@ -53,12 +53,12 @@ impl Disguise {
         }
     }
 
-    pub(crate) fn take_off_span(&self, span: &mut Span) {
+    pub fn take_off_span(&self, span: &mut Span) {
         self.change_ids_of_span(span);
         change_keys(&mut span.attributes, |value| self.shorten(value));
     }
 
-    pub(crate) fn take_off_log(&self, log: &mut LogRecord) {
+    pub fn take_off_log(&self, log: &mut LogRecord) {
         self.change_ids_of_log(log);
         change_keys(&mut log.attributes, |value| self.shorten(value));
     }
@@ -88,7 +88,7 @@ impl Disguise {
 }
 
 /// Values of the correlation keys among attributes.
-pub(crate) fn keys(attributes: &[KeyValue]) -> impl Iterator<Item = (String, String)> {
+pub fn keys(attributes: &[KeyValue]) -> impl Iterator<Item = (String, String)> {
     let keys = attributes.iter().filter(|attribute| KEYS.contains(&attribute.key.as_str()));
     keys.map(|attribute| (attribute.key.clone(), content::text(attribute.value.as_ref())))
 }

@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use correlate_proof::{
+    cluster::Cluster,
+    sink::{Mood, Sink},
+};
 use futures::future::try_join_all;
 use loadgen::output::note;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     sync::{Mutex, Semaphore},
     time::{Instant, sleep, sleep_until},
-};
-
-use crate::{
-    cluster::Cluster,
-    sink::{Mood, Sink},
 };
 
 /// The parts of the time in which engines are killed.

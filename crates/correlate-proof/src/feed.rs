@@ -3,20 +3,19 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use loadgen::{output::Progress, sender::Sender};
-use tokio::{
-    sync::Semaphore,
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
-
-use crate::{
+use correlate_proof::{
     arrival::Arrivals,
     book::Book,
     delivered::Delivered,
     mutation::{Mutation, Once},
     plan::Planned,
     recording::Telemetry,
+};
+use loadgen::{output::Progress, sender::Sender};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, sleep_until},
 };
 
 /// Most requests in flight: an engine that is killed holds up some of them for a while.

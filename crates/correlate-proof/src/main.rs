@@ -1,39 +1,21 @@
 //! Proves on recorded traffic that traces come out whole, once, whatever fails meanwhile.
 //!
-//! * `recording` and `disguise` make many copies of one recording, `book` knows which trace is which copy;
-//! * `plan` and `feed` send them, `fault` kills engines and lets the endpoint, `sink`, fail meanwhile;
-//! * `apart` recognises what comes out, `delivered` notes it, `check` compares it with what was sent,
-//!   and `arrival` knows what can have been a generation of its own;
-//! * `store` and `readback` ask what users would ask, `redis` what no API tells;
-//! * `cases` are a trace cut in two and a span after the close; `mutation` spoils the proof on purpose.
+//! The library of this crate knows what was sent and compares it with what came out. Here is how it is sent:
+//!
+//! * `feed` sends copies of the recording, `fault` kills engines and lets the endpoint fail meanwhile;
+//! * `cases` are a trace cut in two and a span after the close.
 
-mod apart;
-mod arrival;
-mod book;
 mod cases;
-mod check;
-mod cluster;
-mod delivered;
-mod disguise;
 mod fault;
 mod feed;
-mod mutation;
-mod plan;
-mod readback;
-mod recording;
-mod redis;
 mod report;
 mod run;
-mod sample;
-mod sink;
-mod store;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
+use correlate_proof::mutation::Mutation;
 use loadgen::output::{note, result};
-
-use crate::mutation::Mutation;
 
 /// Proves on recorded traffic that traces come out whole, once, whatever fails meanwhile.
 ///

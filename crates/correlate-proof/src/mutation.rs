@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 /// What is done wrong, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mutation {
+pub enum Mutation {
     /// A request counts as sent and is not.
     LoseRequest,
     /// A request holds a span that nobody expects.
@@ -19,14 +19,14 @@ pub(crate) enum Mutation {
 
 /// Says yes once, if at all.
 #[derive(Debug)]
-pub(crate) struct Once(AtomicBool);
+pub struct Once(AtomicBool);
 
 impl Once {
-    pub(crate) fn of(chosen: Option<Mutation>, this: Mutation) -> Self {
+    pub fn of(chosen: Option<Mutation>, this: Mutation) -> Self {
         Self(AtomicBool::new(chosen == Some(this)))
     }
 
-    pub(crate) fn is_now(&self) -> bool {
+    pub fn is_now(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
 }

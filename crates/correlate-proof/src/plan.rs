@@ -1,6 +1,6 @@
 //! When what is sent through which door: copies that overlap, shuffled, some of it late, some twice.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use loadgen::plan::{Door, Doors, Sending};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -15,37 +15,50 @@ const LATE_MAX: Duration = Duration::from_secs(12);
 
 /// One sending of one request of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Planned {
+pub struct Planned {
     /// From the beginning.
-    pub(crate) at: Duration,
-    pub(crate) copy: usize,
-    pub(crate) sending: Sending,
+    pub at: Duration,
+    pub copy: usize,
+    pub sending: Sending,
 }
 
 /// Plans `copies` of `requests` requests over a time; the same for the same seed. In order of time.
-pub(crate) fn plan(copies: usize, requests: usize, time: Duration, doors: Doors, seed: u64) -> Vec<Planned> {
+pub fn plan(copies: usize, requests: usize, time: Duration, doors: Doors, seed: u64) -> Vec<Planned> {
     let mut random = StdRng::seed_from_u64(seed);
     let spread = SPREAD.min(time / 3);
     let mut plan = Vec::new();
     for copy in 0..copies {
         let begin = (time - spread).mul_f64(copy as f64 / copies as f64);
         for request in 0..requests {
-            let mut at = begin + spread.mul_f64(random.random());
-            if random.random_ratio(1, LATE_ONE_IN) {
-                at += LATE_MAX.mul_f64(random.random());
-            }
-            let mut times = vec![at];
-            if random.random_ratio(1, AGAIN_ONE_IN) {
-                times.push(at + LATE_MAX.mul_f64(random.random()));
-            }
-            for at in times {
-                let sending = Sending { request, door: door(doors, &mut random), gzip: random.random() };
-                plan.push(Planned { at: at.min(time), copy, sending });
-            }
+            let sendings = sendings(copy, request, begin..begin + spread, doors, &mut random);
+            plan.extend(sendings.into_iter().map(|planned| Planned { at: planned.at.min(time), ..planned }));
         }
     }
     plan.sort_by_key(|planned| planned.at);
     plan
+}
+
+/// One sending of a request within a time, or later, or a second one after it.
+pub fn sendings(
+    copy: usize,
+    request: usize,
+    within: Range<Duration>,
+    doors: Doors,
+    random: &mut StdRng,
+) -> Vec<Planned> {
+    let mut at = within.start + (within.end - within.start).mul_f64(random.random());
+    if random.random_ratio(1, LATE_ONE_IN) {
+        at += LATE_MAX.mul_f64(random.random());
+    }
+    let mut times = vec![at];
+    if random.random_ratio(1, AGAIN_ONE_IN) {
+        times.push(at + LATE_MAX.mul_f64(random.random()));
+    }
+    let mut planned = |at| {
+        let sending = Sending { request, door: door(doors, random), gzip: random.random() };
+        Planned { at, copy, sending }
+    };
+    times.into_iter().map(&mut planned).collect()
 }
 
 /// Half of all over gRPC to an engine, a quarter each as protobuf and JSON over HTTP to a gateway.

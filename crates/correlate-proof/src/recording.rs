@@ -22,27 +22,27 @@ use crate::disguise::{self, Disguise, TraceId};
 
 /// Requests and what must come out of them.
 #[derive(Debug, Default)]
-pub(crate) struct Recording {
-    pub(crate) requests: Vec<Telemetry>,
-    pub(crate) traces: Vec<RecordedTrace>,
+pub struct Recording {
+    pub requests: Vec<Telemetry>,
+    pub traces: Vec<RecordedTrace>,
     /// Which traces carry a correlation key, by name and value.
-    pub(crate) keys: BTreeMap<(String, String), BTreeSet<usize>>,
+    pub keys: BTreeMap<(String, String), BTreeSet<usize>>,
     by_id: HashMap<TraceId, usize>,
 }
 
 /// The content of a request.
 #[derive(Debug, Clone)]
-pub(crate) enum Telemetry {
+pub enum Telemetry {
     Traces(TracesData),
     Logs(LogsData),
 }
 
 /// One trace of it.
 #[derive(Debug)]
-pub(crate) struct RecordedTrace {
-    pub(crate) id: TraceId,
+pub struct RecordedTrace {
+    pub id: TraceId,
     /// A number of an item is its place here.
-    pub(crate) items: Vec<Item>,
+    pub items: Vec<Item>,
     /// Of a span that was recorded with several contents any may be kept.
     by_content: HashMap<u128, u32>,
     by_span: HashMap<content::SpanIdentity, u32>,
@@ -50,16 +50,16 @@ pub(crate) struct RecordedTrace {
 
 /// A span or log record.
 #[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) signal: Signal,
+pub struct Item {
+    pub signal: Signal,
     /// What `expected.json` tells items apart by: of a span its id, of a record its time, span id and body.
-    pub(crate) mark: u128,
+    pub mark: u128,
     /// Of the span, or that the record belongs to.
-    pub(crate) span_id: Vec<u8>,
+    pub span_id: Vec<u8>,
     /// Of a span; empty for a root.
-    pub(crate) parent: Vec<u8>,
+    pub parent: Vec<u8>,
     /// Places of the requests that hold it.
-    pub(crate) requests: Vec<usize>,
+    pub requests: Vec<usize>,
 }
 
 impl Recording {
@@ -67,7 +67,7 @@ impl Recording {
     ///
     /// # Errors
     /// When it cannot be read, contradicts its `expected.json`, or holds what cannot be told apart.
-    pub(crate) fn read(directory: &Path) -> anyhow::Result<Self> {
+    pub fn read(directory: &Path) -> anyhow::Result<Self> {
         let dataset = Dataset::read(directory)?;
         let requests = dataset.requests.iter().map(Telemetry::decode);
         let recording = Self::new(requests.collect::<anyhow::Result<_>>()?)?;
@@ -79,7 +79,7 @@ impl Recording {
 
     /// # Errors
     /// When an item has no trace, or equal log records in one request make two items of one content.
-    pub(crate) fn new(requests: Vec<Telemetry>) -> anyhow::Result<Self> {
+    pub fn new(requests: Vec<Telemetry>) -> anyhow::Result<Self> {
         let mut recording = Self::default();
         for (place, request) in requests.iter().enumerate() {
             match request {
@@ -91,7 +91,7 @@ impl Recording {
     }
 
     /// Items over all requests, those that occur twice included.
-    pub(crate) fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.requests.iter().map(Telemetry::rows).sum()
     }
 
@@ -155,7 +155,7 @@ impl Recording {
 }
 
 impl Telemetry {
-    fn decode(request: &Request) -> anyhow::Result<Self> {
+    pub fn decode(request: &Request) -> anyhow::Result<Self> {
         Ok(match request.signal {
             Signal::Traces => Self::Traces(TracesData::decode(request.protobuf())?),
             Signal::Logs => Self::Logs(LogsData::decode(request.protobuf())?),
@@ -163,7 +163,7 @@ impl Telemetry {
     }
 
     /// The request of a copy.
-    pub(crate) fn disguised(&self, disguise: &Disguise) -> Request {
+    pub fn disguised(&self, disguise: &Disguise) -> Request {
         match self.clone() {
             Self::Traces(mut traces) => {
                 disguise.put_on_traces(&mut traces);
@@ -177,7 +177,7 @@ impl Telemetry {
     }
 
     /// The same, and in its first trace a span that belongs to no recording.
-    pub(crate) fn with_a_span_more(&self) -> Self {
+    pub fn with_a_span_more(&self) -> Self {
         let mut changed = self.clone();
         if let Self::Traces(traces) = &mut changed {
             let scopes = traces.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans);
@@ -187,6 +187,21 @@ impl Telemetry {
             }
         }
         changed
+    }
+
+    /// How many traces it holds something of.
+    pub fn traces(&self) -> usize {
+        let ids: HashSet<&[u8]> = match self {
+            Self::Traces(traces) => {
+                let scopes = traces.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+                scopes.flat_map(|scope| &scope.spans).map(|span| &span.trace_id[..]).collect()
+            }
+            Self::Logs(logs) => {
+                let scopes = logs.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+                scopes.flat_map(|scope| &scope.log_records).map(|record| &record.trace_id[..]).collect()
+            }
+        };
+        ids.len()
     }
 
     fn rows(&self) -> usize {
@@ -233,18 +248,18 @@ impl RecordedTrace {
     }
 
     /// The number of the item with this content.
-    pub(crate) fn item(&self, content: &[u8]) -> Option<u32> {
+    pub fn item(&self, content: &[u8]) -> Option<u32> {
         self.by_content.get(&xxh3_128(content)).copied()
     }
 
     /// How many items of a signal there are by the measure of `expected.json`.
-    pub(crate) fn distinct(&self, signal: Signal, items: impl IntoIterator<Item = u32>) -> usize {
+    pub fn distinct(&self, signal: Signal, items: impl IntoIterator<Item = u32>) -> usize {
         let items = items.into_iter().map(|number| &self.items[number as usize]);
         items.filter(|item| item.signal == signal).map(|item| item.mark).collect::<HashSet<_>>().len()
     }
 
     /// Whether a root and every parent are among the spans of these items.
-    pub(crate) fn is_whole(&self, items: &BTreeSet<u32>) -> bool {
+    pub fn is_whole(&self, items: &BTreeSet<u32>) -> bool {
         let spans = || {
             let items = items.iter().map(|number| &self.items[*number as usize]);
             items.filter(|item| item.signal == Signal::Traces)
@@ -272,6 +287,7 @@ mod tests {
     fn what_comes_twice_is_one_item() {
         let recording = recording();
         assert_eq!((recording.rows(), recording.traces.len()), (6, 2));
+        assert_eq!(recording.requests.iter().map(Telemetry::traces).collect::<Vec<_>>(), [2, 1, 1]);
         let trace = &recording.traces[0];
         assert_eq!(trace.items.len(), 4);
         assert_eq!((trace.distinct(Signal::Traces, 0..4), trace.distinct(Signal::Logs, 0..4)), (2, 2));

@@ -1,11 +1,17 @@
 //! What no API tells: reads the cluster's own records in Redis (`state-redis/src/keys.rs`, `field.rs`).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use loadgen::output::note;
 use testbed::RedisCluster;
+use tokio::time::{Instant, sleep};
 
 use crate::disguise::TraceId;
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// So many looks in a row find nothing to do: what is closed may still be linked.
+const QUIET_LOOKS: usize = 6;
 
 /// Entries of all indexes with a name like this.
 const COUNT: &str = "local count = 0
@@ -19,16 +25,45 @@ const GENERATIONS: &str = "local lines = {}
     end
     return lines";
 
+/// Keys that stay for ever.
+const LASTING: &str = "local lasting = {}
+    for _, key in ipairs(redis.call('KEYS', '*')) do
+        if redis.call('PTTL', key) == -1 then lasting[#lasting + 1] = key end
+    end
+    return lasting";
+
 /// What the engines still have to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Open {
+struct Open {
     /// Correlations that are not closed.
-    pub(crate) active: usize,
+    active: usize,
     /// Correlations with events that somebody has still to get.
-    pub(crate) undelivered: usize,
+    undelivered: usize,
 }
 
-pub(crate) async fn open(cluster: &RedisCluster) -> anyhow::Result<Open> {
+/// Waits until everything is closed and delivered; answers whether it is.
+///
+/// # Errors
+/// When Redis cannot be asked.
+pub async fn is_quiet_within(cluster: &RedisCluster, deadline: Duration) -> anyhow::Result<bool> {
+    let end = Instant::now() + deadline;
+    let mut quiet = 0;
+    while quiet < QUIET_LOOKS {
+        let open = open(cluster).await?;
+        quiet = if open.active == 0 && open.undelivered == 0 { quiet + 1 } else { 0 };
+        if Instant::now() >= end {
+            note(&format!(
+                "{} correlations are not closed and {} not delivered",
+                open.active, open.undelivered
+            ));
+            return Ok(false);
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+    Ok(true)
+}
+
+async fn open(cluster: &RedisCluster) -> anyhow::Result<Open> {
     let count = async |pattern| {
         let counts = ask_all(cluster, COUNT, pattern).await?;
         counts.iter().map(|count| Ok(count.parse::<usize>()?)).sum::<anyhow::Result<_>>()
@@ -37,7 +72,10 @@ pub(crate) async fn open(cluster: &RedisCluster) -> anyhow::Result<Open> {
 }
 
 /// How often each trace was closed with something new.
-pub(crate) async fn generations(cluster: &RedisCluster) -> anyhow::Result<HashMap<TraceId, u32>> {
+///
+/// # Errors
+/// When Redis cannot be asked, or answers something else.
+pub async fn generations(cluster: &RedisCluster) -> anyhow::Result<HashMap<TraceId, u32>> {
     let mut generations = HashMap::new();
     for answer in ask_all(cluster, GENERATIONS, "").await? {
         for line in answer.lines() {
@@ -49,6 +87,15 @@ pub(crate) async fn generations(cluster: &RedisCluster) -> anyhow::Result<HashMa
         }
     }
     Ok(generations)
+}
+
+/// Names of all keys without a TTL.
+///
+/// # Errors
+/// When Redis cannot be asked.
+pub async fn lasting_keys(cluster: &RedisCluster) -> anyhow::Result<Vec<String>> {
+    let answers = ask_all(cluster, LASTING, "").await?;
+    Ok(answers.iter().flat_map(|answer| answer.lines()).map(str::to_owned).collect())
 }
 
 /// Runs a script on every primary.

@@ -3,39 +3,34 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use loadgen::{output::note, sender::Sender};
-use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
-
-use crate::{
-    Arguments,
+use correlate_proof::{
     book::Book,
-    cases::Cases,
-    check::{self, Findings},
-    cluster::Cluster,
+    check::Findings,
+    cluster::{Cluster, Options},
     delivered::Delivered,
     disguise::Disguise,
-    fault,
-    feed::Feed,
     mutation::Mutation,
     plan::{self, Planned},
     readback,
     recording::Recording,
     redis,
-    report::Report,
     sink::Sink,
     store::Store,
 };
+use loadgen::{output::note, sender::Sender};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::{Arguments, cases::Cases, fault, feed::Feed, report::Report};
 
 /// So long at least copies are sent: shorter, no death would fall between them.
 const TIME_MIN: Duration = Duration::from_secs(30);
 
+/// Traces that are read back.
+const READ_BACK_MAX: usize = 600;
 /// For everything to be closed and delivered after the last request. An endpoint that is back gets within
 /// a minute what it has missed.
 const QUIET_DEADLINE: Duration = Duration::from_secs(240);
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// So many looks in a row find nothing to do: what is closed may still be linked.
-const QUIET_LOOKS: usize = 6;
 
 /// Runs the proof; what does not hold is in the report.
 ///
@@ -68,7 +63,7 @@ async fn prove(arguments: &Arguments, home: &Path) -> anyhow::Result<Report> {
 
     let delivered = Arc::new(Delivered::new(&book, mutate));
     let mut sink = Sink::start(Arc::clone(&delivered)).await?;
-    let cluster = Cluster::start(home, &sink.url()).await?;
+    let cluster = Cluster::start(home, &sink.url(), Options::default()).await?;
     let targets = cluster.targets();
     let plan = plan::plan(usize::from(copies), recording.requests.len(), time, targets.doors(), seed);
     let (requests, sent) = (usize::from(copies) * recording.requests.len(), plan.len());
@@ -88,21 +83,25 @@ async fn prove(arguments: &Arguments, home: &Path) -> anyhow::Result<Report> {
         Box::pin(fault::kill_engines(&cluster, &deaths, start)),
     )?;
     note("everything is acknowledged, and is waited for until it is closed and delivered");
-    let is_all_out = wait_quiet(&cluster).await?;
+    let is_all_out = redis::is_quiet_within(cluster.redis(), QUIET_DEADLINE).await?;
 
+    // Nothing is given up before it is acknowledged.
+    let everything = |_, _| true;
     let generations = redis::generations(cluster.redis()).await?;
     let (mut findings, late_span_alone, cut_trace_linked) = {
         let pages = delivered.pages();
+        let is_counted = |id: &_| !cases.contains(id);
         (
-            Findings::of_delivery(&book, &cases, &pages, &generations, feed.arrivals()),
-            check::is_late_span_alone(&cases, &pages, &generations),
-            check::is_cut_trace_linked(&cases, &pages),
+            Findings::of_delivery(&book, &pages, &generations, feed.arrivals(), &everything, is_counted),
+            cases.is_late_span_alone(&pages, &generations),
+            cases.is_cut_trace_linked(&pages),
         )
     };
     note("what was delivered is compared; the gateways are asked for it");
     let store = Store::new(targets.gateways)?;
-    let read_back = readback::traces(&book, &store, seed, &mut findings).await?;
-    let (keys_together, keys) = readback::keys(&book, &store, &mut findings).await?;
+    let sample = readback::sample(&book, READ_BACK_MAX, seed);
+    let read_back = readback::traces(&book, &store, &sample, &everything, &mut findings).await?;
+    let (keys_together, keys) = readback::keys(&book, &store, &everything, &mut findings).await?;
     let ledger_balanced = is_balanced(&store).await;
     findings.examples.iter().for_each(|example| note(example));
     Ok(Report {
@@ -111,7 +110,7 @@ async fn prove(arguments: &Arguments, home: &Path) -> anyhow::Result<Report> {
         spans: findings.spans,
         logs: findings.logs,
         missing: findings.missing,
-        extra: findings.extra,
+        extra: findings.extra + findings.duplicated,
         closed_twice: findings.closed_twice,
         delivered_at_least_once: is_all_out && findings.missing == 0,
         linked: findings.linked,
@@ -124,7 +123,7 @@ async fn prove(arguments: &Arguments, home: &Path) -> anyhow::Result<Report> {
         endpoint_failures: sink.failed(),
         keys,
         keys_together,
-        read_back,
+        read_back: read_back.len(),
         requests,
         sent_again: sent - requests,
         seed,
@@ -140,22 +139,6 @@ fn spoil(mut plan: Vec<Planned>, mutation: Option<Mutation>) -> Vec<Planned> {
         plan.retain(|other| (other.copy, other.sending.request) != (lost.copy, lost.sending.request));
     }
     plan
-}
-
-/// Waits until everything is closed and delivered; answers whether it is.
-async fn wait_quiet(cluster: &Cluster) -> anyhow::Result<bool> {
-    let end = Instant::now() + QUIET_DEADLINE;
-    let mut quiet = 0;
-    while quiet < QUIET_LOOKS {
-        let open = redis::open(cluster.redis()).await?;
-        quiet = if open.active == 0 && open.undelivered == 0 { quiet + 1 } else { 0 };
-        if Instant::now() >= end {
-            note(&format!("{} traces are not closed and {} not delivered", open.active, open.undelivered));
-            return Ok(false);
-        }
-        sleep(LOOK_INTERVAL).await;
-    }
-    Ok(true)
 }
 
 /// Whether the cluster's own account of everything agrees with itself.

@@ -12,7 +12,7 @@ const START_NANOS: u64 = 1_700_000_000_000_000_000;
 const MILLISECOND_NANOS: u64 = 1_000_000;
 
 /// A span that starts as many milliseconds after the others as its id says; parent 0 is none.
-pub(crate) fn span(trace: u8, id: u8, parent: u8) -> Span {
+pub fn span(trace: u8, id: u8, parent: u8) -> Span {
     let start = START_NANOS + u64::from(id) * MILLISECOND_NANOS;
     Span {
         trace_id: vec![trace; 16],
@@ -26,11 +26,11 @@ pub(crate) fn span(trace: u8, id: u8, parent: u8) -> Span {
     }
 }
 
-pub(crate) fn with_order(span: Span, order: &str) -> Span {
+pub fn with_order(span: Span, order: &str) -> Span {
     Span { attributes: vec![attribute("order.id", order)], ..span }
 }
 
-pub(crate) fn log(trace: u8, span: u8, body: &str, order: &str) -> LogRecord {
+pub fn log(trace: u8, span: u8, body: &str, order: &str) -> LogRecord {
     LogRecord {
         trace_id: vec![trace; 16],
         span_id: vec![span; 8],
@@ -42,18 +42,18 @@ pub(crate) fn log(trace: u8, span: u8, body: &str, order: &str) -> LogRecord {
 }
 
 /// Spans of the service `shop`.
-pub(crate) fn traces(spans: impl IntoIterator<Item = Span>) -> TracesData {
+pub fn traces(spans: impl IntoIterator<Item = Span>) -> TracesData {
     traces_of("shop", spans)
 }
 
-pub(crate) fn traces_of(service: &str, spans: impl IntoIterator<Item = Span>) -> TracesData {
+pub fn traces_of(service: &str, spans: impl IntoIterator<Item = Span>) -> TracesData {
     let scope_spans = vec![ScopeSpans { spans: spans.into_iter().collect(), ..ScopeSpans::default() }];
     let resource_spans =
         ResourceSpans { resource: resource(service), scope_spans, ..ResourceSpans::default() };
     TracesData { resource_spans: vec![resource_spans] }
 }
 
-pub(crate) fn logs(records: impl IntoIterator<Item = LogRecord>) -> LogsData {
+pub fn logs(records: impl IntoIterator<Item = LogRecord>) -> LogsData {
     let scope_logs = vec![ScopeLogs { log_records: records.into_iter().collect(), ..ScopeLogs::default() }];
     let resource_logs = ResourceLogs { resource: resource("shop"), scope_logs, ..ResourceLogs::default() };
     LogsData { resource_logs: vec![resource_logs] }

@@ -33,7 +33,7 @@ const LISTEN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the endpoint does with requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
+pub enum Mood {
     Takes,
     /// Says `UNAVAILABLE`.
     Refuses,
@@ -47,7 +47,7 @@ pub(crate) enum Mood {
 
 /// A running endpoint; it ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Sink {
+pub struct Sink {
     port: Port,
     memory: Arc<Memory>,
     /// Its own, so that its end closes connections as the end of a process does.
@@ -62,25 +62,25 @@ struct Memory {
 }
 
 impl Sink {
-    pub(crate) async fn start(delivered: Arc<Delivered>) -> anyhow::Result<Self> {
+    pub async fn start(delivered: Arc<Delivered>) -> anyhow::Result<Self> {
         let memory = Memory { mood: Mutex::new(Mood::IsAway), delivered, failed: AtomicU64::new(0) };
         let mut sink = Self { port: Port::free()?, memory: Arc::new(memory), runtime: None };
         sink.becomes(Mood::Takes).await?;
         Ok(sink)
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.port.address())
     }
 
     /// Requests that it has not answered with a yes.
-    pub(crate) fn failed(&self) -> u64 {
+    pub fn failed(&self) -> u64 {
         self.memory.failed.load(Ordering::Relaxed)
     }
 
     /// # Errors
     /// When it is to come back and its port is not free.
-    pub(crate) async fn becomes(&mut self, mood: Mood) -> anyhow::Result<()> {
+    pub async fn becomes(&mut self, mood: Mood) -> anyhow::Result<()> {
         *self.memory.mood.lock() = mood;
         if mood == Mood::IsAway {
             self.stop();

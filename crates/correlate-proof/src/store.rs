@@ -7,9 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
 use otlp_proto::opentelemetry::proto::{logs::v1::LogsData, trace::v1::TracesData};
 use prost::Message as _;
 use reqwest::StatusCode;
+use serde::Deserialize;
 use serde_json::Value;
 
 /// Of one query; an engine may just be starting.
@@ -17,16 +19,31 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// More pages than this are no answer.
 const PAGES_MAX: usize = 1_000;
 
+/// What a list says of a correlation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Row {
+    #[serde(rename = "correlation_id")]
+    pub id: String,
+    pub spans: u64,
+    pub logs: u64,
+}
+
+#[derive(Deserialize)]
+struct Listing {
+    correlations: Vec<Row>,
+    next_page_token: String,
+}
+
 /// The gateways, asked in turn.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub struct Store {
     gateways: Vec<String>,
     next: AtomicUsize,
     http: reqwest::Client,
 }
 
 impl Store {
-    pub(crate) fn new(gateways: Vec<String>) -> anyhow::Result<Self> {
+    pub fn new(gateways: Vec<String>) -> anyhow::Result<Self> {
         ensure!(!gateways.is_empty(), "there is no gateway to ask");
         // A proxy of the environment cannot know our loopback.
         let http = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build();
@@ -38,7 +55,7 @@ impl Store {
     }
 
     /// All telemetry of a correlation; `None` when it is not there.
-    pub(crate) async fn telemetry(&self, id: &str) -> anyhow::Result<Option<(TracesData, LogsData)>> {
+    pub async fn telemetry(&self, id: &str) -> anyhow::Result<Option<(TracesData, LogsData)>> {
         let path = format!("/api/v1/correlations/{id}");
         let read = async |signal: &str| {
             let request = self.request(&path).query(&[("signal", signal)]);
@@ -58,27 +75,61 @@ impl Store {
         both.await.with_context(|| format!("failed to read {id}"))
     }
 
+    /// Status and body of a query, asked once, telemetry as protobuf.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn ask(&self, path: &str, query: &[(&str, &str)]) -> reqwest::Result<(StatusCode, Bytes)> {
+        let request = self.request(path).query(query).header("accept", "application/x-protobuf, */*;q=0.5");
+        let answer = request.send().await?;
+        let status = answer.status();
+        Ok((status, answer.bytes().await?))
+    }
+
     /// Ids of all correlations with a correlation key.
-    pub(crate) async fn find(&self, name: &str, value: &str) -> anyhow::Result<BTreeSet<String>> {
+    ///
+    /// # Errors
+    /// When a page is not answered, or there are too many.
+    pub async fn find(&self, name: &str, value: &str) -> anyhow::Result<BTreeSet<String>> {
         let key = format!("{name}:{value}");
-        let (mut found, mut page) = (BTreeSet::new(), String::new());
+        Ok(self.list(&[("key", &key)]).await?.into_iter().map(|row| row.id).collect())
+    }
+
+    /// All correlations that a query selects, page by page.
+    ///
+    /// # Errors
+    /// When a page is not answered, or there are too many.
+    pub async fn list(&self, selection: &[(&str, &str)]) -> anyhow::Result<Vec<Row>> {
+        let (mut rows, mut page) = (Vec::new(), String::new());
         for _ in 0..PAGES_MAX {
-            let query = [("key", key.as_str()), ("limit", "1000"), ("page_token", page.as_str())];
+            let mut query = selection.to_vec();
+            query.push(("limit", "1000"));
             // An empty token is none.
-            let query = if page.is_empty() { &query[..2] } else { &query[..] };
-            let answer: Value = self.json("/api/v1/correlations", query).await?;
-            let listed = answer["correlations"].as_array().context("the answer has no correlations")?;
-            found.extend(listed.iter().filter_map(|one| Some(one["correlation_id"].as_str()?.to_owned())));
-            match answer["next_page_token"].as_str() {
-                None | Some("") => return Ok(found),
-                Some(next) => page = next.to_owned(),
+            if !page.is_empty() {
+                query.push(("page_token", &page));
             }
+            let answer: Listing = serde_json::from_value(self.json("/api/v1/correlations", &query).await?)
+                .context("failed to understand a page of correlations")?;
+            rows.extend(answer.correlations);
+            if answer.next_page_token.is_empty() {
+                return Ok(rows);
+            }
+            page = answer.next_page_token;
         }
-        bail!("the correlations with the key {key} have no end")
+        bail!("the correlations of {selection:?} have no end")
+    }
+
+    /// How many correlations the store counts.
+    ///
+    /// # Errors
+    /// When it is not answered.
+    pub async fn count(&self) -> anyhow::Result<u64> {
+        let stats = self.json("/api/v1/stats", &[]).await?;
+        stats["correlations"].as_u64().context("the statistics do not say how many correlations there are")
     }
 
     /// What became of everything that was received.
-    pub(crate) async fn ledger(&self) -> anyhow::Result<Value> {
+    pub async fn ledger(&self) -> anyhow::Result<Value> {
         self.json("/api/v1/ledger", &[]).await
     }
 

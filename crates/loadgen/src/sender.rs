@@ -2,6 +2,8 @@
 
 mod attempt;
 
+pub use attempt::Failure;
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -88,7 +90,8 @@ impl Sender {
     }
 
     /// The door that is `steps` after this one, of the same kind.
-    fn after(&self, door: Door, steps: usize) -> Door {
+    #[must_use]
+    pub fn after(&self, door: Door, steps: usize) -> Door {
         match door {
             Door::Engine(index) => Door::Engine((index + steps) % self.engines.len()),
             Door::Protobuf(index) => Door::Protobuf((index + steps) % self.gateways.len()),

@@ -2,7 +2,6 @@
 
 mod check;
 mod deployment;
-mod fault;
 mod ledger;
 mod load;
 mod report;
@@ -16,10 +15,10 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
+use testbed::redis::{Fault, Layout};
 
 use crate::{
-    deployment::{Deployment, Server, Shape},
-    fault::Fault,
+    deployment::{Deployment, Server},
     report::Tried,
 };
 
@@ -40,9 +39,9 @@ struct Arguments {
     /// Trials of each fault, of whose times the median is shown.
     #[arg(long, default_value_t = 5)]
     repeat: usize,
-    /// Shape of the cluster; both if not given.
+    /// Layout of the cluster; both if not given.
     #[arg(long, value_enum)]
-    topology: Vec<Shape>,
+    topology: Vec<Layout>,
     /// What the servers run; both if not given.
     #[arg(long, value_enum)]
     server: Vec<Server>,
@@ -68,9 +67,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let all_away = Duration::from_secs(if arguments.quick { 10 } else { 60 });
     let repeat = if arguments.quick { 1 } else { arguments.repeat };
     let mut tried = Vec::new();
-    for (server, shape) in arguments.deployments() {
-        let name = format!("{} {}", server.name(), shape.name());
-        let mut deployment = Deployment::start(server, shape).await?;
+    for (server, layout) in arguments.deployments() {
+        let name = format!("{} {}", server.name(), layout.name());
+        let mut deployment = Deployment::start(server, layout).await?;
         for fault in faults.iter().copied() {
             let mut one =
                 Tried { deployment: name.clone(), fault, findings: Vec::new(), failures: Vec::new() };
@@ -87,7 +86,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
                     Err(error) => {
                         one.failures.push(format!("{error:#}"));
                         // What it left behind is nobody's measure.
-                        deployment = Deployment::start(server, shape).await?;
+                        deployment = Deployment::start(server, layout).await?;
                     }
                 }
             }
@@ -112,10 +111,10 @@ impl Arguments {
         Ok(faults)
     }
 
-    fn deployments(&self) -> Vec<(Server, Shape)> {
-        let or_all = |given: &[Shape]| match given {
-            [] if self.quick => vec![Shape::OneReplica],
-            [] => vec![Shape::OneReplica, Shape::TwoReplicas],
+    fn deployments(&self) -> Vec<(Server, Layout)> {
+        let or_all = |given: &[Layout]| match given {
+            [] if self.quick => vec![Layout::OneReplica],
+            [] => vec![Layout::OneReplica, Layout::TwoReplicas],
             given => given.to_vec(),
         };
         let servers = match self.server.as_slice() {
@@ -123,8 +122,8 @@ impl Arguments {
             [] => vec![Server::Redis, Server::Valkey],
             given => given.to_vec(),
         };
-        let shapes = or_all(&self.topology);
-        servers.into_iter().flat_map(|server| shapes.iter().map(move |shape| (server, *shape))).collect()
+        let layouts = or_all(&self.topology);
+        servers.into_iter().flat_map(|server| layouts.iter().map(move |layout| (server, *layout))).collect()
     }
 }
 

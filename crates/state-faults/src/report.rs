@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use serde::Serialize;
+use testbed::redis::Fault;
 
 use crate::{
     check::Totals,
-    fault::Fault,
     trial::{Finding, Recovery},
 };
 

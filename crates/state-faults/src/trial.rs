@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use state_core::StateManager as _;
+use testbed::redis::{Course, Fault, Lasting, Reach};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -12,7 +13,6 @@ use tokio::{
 use crate::{
     check::{self, Totals},
     deployment::Deployment,
-    fault::{Course, Fault, Reach},
     load::{self, Load, Sample},
 };
 
@@ -20,6 +20,8 @@ use crate::{
 const DISTURBED: Duration = Duration::from_millis(250);
 /// Load before the fault and after the recovery.
 const CALM: Duration = Duration::from_millis(700);
+/// How long a fault lasts that does not heal by itself, unless it says otherwise.
+const LASTS: Duration = Duration::from_secs(3);
 /// By when every shard acknowledges again after a fault is healed.
 const RECOVERY_DEADLINE: Duration = Duration::from_secs(60);
 /// By when the last generation is closed: some graces and a lease.
@@ -53,7 +55,8 @@ pub(crate) async fn run(
     prefix: &str,
     all_away: Duration,
 ) -> anyhow::Result<Finding> {
-    fault.prepare(deployment).await.context("failed to prepare")?;
+    let cluster = deployment.cluster();
+    fault.prepare(cluster, &deployment.shards().await?[0]).await.context("failed to prepare")?;
     let url = deployment.url();
     let load = Load::new(load::open(&url, prefix)?);
     let shards = deployment.shards().await?;
@@ -63,7 +66,10 @@ pub(crate) async fn run(
     let mut closers = load.start_closing(vec![load::open(&url, prefix)?, load::open(&url, prefix)?]);
     sleep(CALM).await;
 
-    let course = fault.happen(deployment, &shards, all_away).await.context("failed to do or heal it")?;
+    let course = fault
+        .happen(cluster, &shards, Lasting { fault: LASTS, all_away })
+        .await
+        .context("failed to do or heal it")?;
     let over = Instant::now();
     let mut failures = Vec::new();
     if !recovered(&load, probes.len(), over).await {
@@ -72,7 +78,7 @@ pub(crate) async fn run(
     sleep(CALM).await;
     load.stop();
     ended(&mut senders).await?;
-    deployment.heal().await.context("failed to make the cluster whole again")?;
+    cluster.mend().await.context("failed to make the cluster whole again")?;
 
     let reader = load::open(&url, prefix)?;
     let mut totals = check::state(&reader, &load.ledger).await?;
@@ -99,8 +105,8 @@ pub(crate) async fn run(
         failures.push(format!("{totals:?}"));
     }
     deployment.empty().await?;
-    fault.tidy(deployment).await?;
-    deployment.heal().await?;
+    fault.tidy(cluster).await?;
+    cluster.mend().await?;
     let samples = load.samples();
     Ok(Finding {
         totals,

@@ -1,7 +1,10 @@
 //! Redis as real processes: one server, or a cluster of primaries and replicas.
 
 mod cluster;
+mod fault;
 mod formation;
+mod layout;
+mod mend;
 mod node;
 mod program;
 mod proxy;
@@ -10,7 +13,9 @@ mod server;
 mod tls;
 
 pub use cluster::{RedisCluster, Topology};
+pub use fault::{Course, Fault, Lasting, Reach};
 pub use formation::Shard;
+pub use layout::Layout;
 pub use node::{RedisNode, Role};
 pub use program::Program;
 pub use proxy::{Network, Proxy};

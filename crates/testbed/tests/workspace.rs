@@ -22,8 +22,9 @@ const LEVELS: [(&str, u32); 10] = [
 ];
 
 /// Crates for tests and for sizing: nothing that ships depends on them.
-const DEVELOPMENT: [&str; 11] = [
+const DEVELOPMENT: [&str; 12] = [
     "bench-kit",
+    "chaos",
     "correlate-bench",
     "correlate-proof",
     "door-bench",

@@ -36,6 +36,7 @@ pub struct RedisCluster {
     // Dropped in this order: the processes end before their directory goes.
     nodes: Vec<RedisNode>,
     _directory: Directory,
+    primaries: usize,
 }
 
 impl RedisCluster {
@@ -86,7 +87,7 @@ impl RedisCluster {
                 options,
             )?);
         }
-        Ok(Self { nodes, _directory: directory })
+        Ok(Self { nodes, _directory: directory, primaries: topology.primaries })
     }
 
     /// URL that names every node, as the engine's `redis.url` takes it.
@@ -103,6 +104,18 @@ impl RedisCluster {
     #[must_use]
     pub fn nodes(&self) -> &[RedisNode] {
         &self.nodes
+    }
+
+    /// How many nodes serve slots while nothing is broken.
+    #[must_use]
+    pub fn primaries(&self) -> usize {
+        self.primaries
+    }
+
+    /// How many nodes follow each of them.
+    #[must_use]
+    pub fn replicas_per_primary(&self) -> usize {
+        self.nodes.len() / self.primaries - 1
     }
 
     /// Index of the primary that serves a hash slot, as the first node that answers sees it.

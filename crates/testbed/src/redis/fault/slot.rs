@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use crate::deployment::Deployment;
+use crate::redis::RedisCluster;
 
 /// Passes over the keys of a slot; a key that is written meanwhile is in the next one.
 const PASSES_MAX: usize = 100;
@@ -10,21 +10,21 @@ const PASSES_MAX: usize = 100;
 const KEYS_PER_CALL: &str = "100";
 
 /// Moves two buckets of `from`, each of which is a slot.
-pub(super) async fn move_two_buckets(deployment: &Deployment, from: usize, to: usize) -> anyhow::Result<()> {
-    let node = deployment.node(from);
+pub(super) async fn move_two_buckets(cluster: &RedisCluster, from: usize, to: usize) -> anyhow::Result<()> {
+    let node = &cluster.nodes()[from];
     let indexes = node.command(&["KEYS", "*time:*"]).await?;
     let indexes: Vec<&str> = indexes.lines().take(2).collect();
     ensure!(indexes.len() == 2, "the shard holds fewer than two buckets: {indexes:?}");
     for index in indexes {
         let slot = node.command(&["CLUSTER", "KEYSLOT", index]).await?;
-        move_slot(deployment, slot.trim(), from, to).await?;
+        move_slot(cluster, slot.trim(), from, to).await?;
     }
     Ok(())
 }
 
-async fn move_slot(deployment: &Deployment, slot: &str, from: usize, to: usize) -> anyhow::Result<()> {
-    let (source, target) = (deployment.node(from), deployment.node(to));
-    let (source_id, target_id) = (deployment.id(from).await?, deployment.id(to).await?);
+async fn move_slot(cluster: &RedisCluster, slot: &str, from: usize, to: usize) -> anyhow::Result<()> {
+    let (source, target) = (&cluster.nodes()[from], &cluster.nodes()[to]);
+    let (source_id, target_id) = (cluster.id_of(from).await?, cluster.id_of(to).await?);
     target.command(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &source_id]).await?;
     source.command(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &target_id]).await?;
     let (host, port) = (target.address().ip().to_string(), target.address().port().to_string());
