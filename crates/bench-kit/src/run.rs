@@ -86,7 +86,7 @@ async fn print<R: Row>(
             // One row that cannot be measured must not take the others along.
             Err(error) => {
                 note(&format!("{} could not be measured: {error:#}", row.name()));
-                errors.push(Failure { row: row.name(), error: format!("{error:#}") });
+                errors.push(Failure { row: row.name().to_owned(), error: format!("{error:#}") });
             }
         }
     }
