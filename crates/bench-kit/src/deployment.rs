@@ -136,7 +136,15 @@ impl Deployment {
     /// # Errors
     /// When it does not start.
     pub async fn gateway(&self) -> anyhow::Result<GatewayProcess> {
-        let engines = self.engines.iter().map(EngineProcess::url).collect();
+        Self::gateway_of(&self.engines).await
+    }
+
+    /// A gateway in front of some engines.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn gateway_of(engines: &[EngineProcess]) -> anyhow::Result<GatewayProcess> {
+        let engines = engines.iter().map(EngineProcess::url).collect();
         GatewayProcess::start(GatewayOptions { engines, ..GatewayOptions::default() }).await
     }
 

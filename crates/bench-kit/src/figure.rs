@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::{bytes, duration, rate, thousands};
+use crate::text::{bytes, duration, rate, significant, thousands};
 
 /// A median over repetitions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub enum Unit {
     Share,
     PerSecond,
     Count,
+    /// With a fraction.
+    Number,
     Bytes,
 }
 
@@ -66,6 +68,7 @@ impl Unit {
             Self::Share => format!("{:.0} %", value * 100.0),
             Self::PerSecond => rate(value),
             Self::Count => thousands(value as usize),
+            Self::Number => significant(value),
             Self::Bytes => bytes(value),
         }
     }

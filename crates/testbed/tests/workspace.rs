@@ -22,7 +22,8 @@ const LEVELS: [(&str, u32); 10] = [
 ];
 
 /// Crates for tests and for sizing: nothing that ships depends on them.
-const DEVELOPMENT: [&str; 11] = [
+const DEVELOPMENT: [&str; 12] = [
+    "bench",
     "bench-kit",
     "correlate-bench",
     "correlate-proof",
