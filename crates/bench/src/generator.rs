@@ -150,7 +150,8 @@ impl Protocol {
 impl Report {
     /// CPU for each span of all processes whose name begins like that.
     pub(crate) fn cpu_us(&self, kind: &str) -> f64 {
-        self.of(kind).map(|usage| usage.cpu_us_per_span).sum()
+        // Nothing is summed up to −0.
+        self.of(kind).map(|usage| usage.cpu_us_per_span).sum::<f64>() + 0.0
     }
 
     /// Cores that these processes kept busy.

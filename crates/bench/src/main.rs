@@ -54,7 +54,8 @@ struct Arguments {
     /// Measures nothing and takes the figures from a file that --report has written.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "quick", "report"])]
     from: Option<PathBuf>,
-    /// Writes the tables to this file.
+    /// Writes the tables to this file; of a page with `<!-- bench: begin -->` and `<!-- bench: end -->`, what is
+    /// between them is replaced.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Draws plots (SVG) into this directory.
@@ -66,7 +67,7 @@ const EXAMPLES: &str = "Examples:
   bench --quick                                  a few rows, one short repetition, two minutes
   bench --only cluster-1000 --only replaced      rows with this in their name
   bench --json --report bench.json               everything, kept in a file
-  bench --from bench.json --markdown tables.md --plots docs/images";
+  bench --from bench.json --markdown docs/benchmarks.md --plots docs/images";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -95,7 +96,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     }
     let tables = tables::markdown(&report);
     if let Some(file) = &markdown {
-        write(file, &tables)?;
+        let page = fs::read_to_string(file).unwrap_or_default();
+        write(file, &tables::inserted(&page, &tables))?;
     }
     if let Some(directory) = plots {
         fs::create_dir_all(&directory)

@@ -22,6 +22,18 @@ const COLUMNS: [(&str, &str); 9] = [
     ("p99.9", P99_9),
 ];
 
+/// What the tables are between in a page that has other text too.
+const BEGIN: &str = "<!-- bench: begin -->\n";
+const END: &str = "<!-- bench: end -->\n";
+
+/// A page with these tables in the place of those that it has; the tables alone, if it has no place for them.
+pub(crate) fn inserted(page: &str, tables: &str) -> String {
+    match page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1))) {
+        Some((before, after)) => format!("{before}{BEGIN}\n{tables}\n{END}{after}"),
+        None => tables.to_owned(),
+    }
+}
+
 /// All tables.
 pub(crate) fn markdown(report: &Report) -> String {
     let mut text = report.machine.describe() + "\n";
@@ -106,6 +118,15 @@ mod tests {
     fn a_row_end_to_end_is_one_line_with_its_marks() {
         let met = "| `cluster-1000`: a cluster | 21.0 k | – | 1.25 µs | – | – | – | – | – | – | traces/s at least 20.0 k | met |";
         assert_eq!(line(&row(21_000.0, 0.0)), met);
+    }
+
+    #[test]
+    fn tables_take_the_place_of_those_in_a_page() {
+        let page = format!("before\n{BEGIN}old\n{END}after\n");
+        let inserted = inserted(&page, "new\n");
+        assert_eq!(inserted, format!("before\n{BEGIN}\nnew\n\n{END}after\n"));
+        assert_eq!(super::inserted(&inserted, "new\n"), inserted);
+        assert_eq!(super::inserted("another page", "new\n"), "new\n");
     }
 
     #[test]
