@@ -20,9 +20,10 @@ mod svg;
 mod tables;
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -94,17 +95,19 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     if let Some(file) = file {
         write(&file, &(serde_json::to_string_pretty(&report)? + "\n"))?;
     }
-    let tables = tables::markdown(&report);
-    if let Some(file) = &markdown {
-        let page = fs::read_to_string(file).unwrap_or_default();
-        write(file, &tables::inserted(&page, &tables))?;
-    }
-    if let Some(directory) = plots {
-        fs::create_dir_all(&directory)
-            .with_context(|| format!("failed to create {}", directory.display()))?;
-        for (name, plot) in plots::of(&report) {
-            write(&directory.join(name), &plot)?;
+    let mut tables = tables::markdown(&report);
+    if let Some(directory) = &plots {
+        fs::create_dir_all(directory).with_context(|| format!("failed to create {}", directory.display()))?;
+        for plot in plots::of(&report) {
+            let file = directory.join(plot.file);
+            write(&file, &plot.svg)?;
+            let _ =
+                write!(tables, "\n![{}]({})\n", plot.title, from_page(&file, markdown.as_deref()).display());
         }
+    }
+    if let Some(page) = &markdown {
+        let text = fs::read_to_string(page).unwrap_or_default();
+        write(page, &tables::inserted(&text, &tables))?;
     }
     let text = match (rows.json, markdown) {
         (true, _) => headline::line(&report) + "\n",
@@ -125,7 +128,12 @@ async fn measured(rows: &RowArguments) -> anyhow::Result<Report> {
     }
 }
 
-fn write(file: &PathBuf, text: &str) -> anyhow::Result<()> {
+/// How a page names a file: from its own directory, where it is below that.
+fn from_page<'a>(file: &'a Path, page: Option<&Path>) -> &'a Path {
+    page.and_then(Path::parent).and_then(|directory| file.strip_prefix(directory).ok()).unwrap_or(file)
+}
+
+fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(file, text).with_context(|| format!("failed to write {}", file.display()))?;
     note(&format!("wrote {}", file.display()));
     Ok(())
@@ -135,8 +143,18 @@ fn write(file: &PathBuf, text: &str) -> anyhow::Result<()> {
 mod tests {
     use clap::CommandFactory as _;
 
+    use super::*;
+
+    #[test]
+    fn a_page_names_plots_from_where_it_is() {
+        let name = |page: Option<&str>| from_page(Path::new("docs/images/cpu.svg"), page.map(Path::new));
+        assert_eq!(name(Some("docs/benchmarks.md")), Path::new("images/cpu.svg"));
+        assert_eq!(name(Some("/elsewhere/page.md")), Path::new("docs/images/cpu.svg"));
+        assert_eq!(name(None), Path::new("docs/images/cpu.svg"));
+    }
+
     #[test]
     fn the_arguments_fit_together() {
-        super::Arguments::command().debug_assert();
+        Arguments::command().debug_assert();
     }
 }

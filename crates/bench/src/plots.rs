@@ -13,70 +13,79 @@ use crate::{
     replaced::{GRPC, JSON, RATE, SETUPS, STAND_IN, TABLE},
 };
 
-/// Names of files, and what is in them.
-pub(crate) fn of(report: &Report) -> Vec<(&'static str, String)> {
-    let plots = [
-        ("rates.svg", rates(report)),
-        ("cpu.svg", cpu(report)),
-        ("latency.svg", latency(report)),
-        ("engines.svg", engines(report)),
-        ("distance.svg", distance(report)),
-        ("forwarders.svg", forwarders(report)),
-        ("replaced.svg", replaced(report)),
-    ];
-    plots.into_iter().filter_map(|(name, plot)| Some((name, plot?))).collect()
+/// A plot as it is kept.
+#[derive(Debug)]
+pub(crate) struct Plot {
+    /// Name of its file.
+    pub(crate) file: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) svg: String,
 }
 
-fn rates(report: &Report) -> Option<String> {
+/// All plots for which there are figures.
+pub(crate) fn of(report: &Report) -> Vec<Plot> {
+    type Draw = fn(&Report, &'static str) -> Option<String>;
+    let plots: [(&str, &str, Draw); 7] = [
+        ("rates.svg", "Traces per second without refusals (red: the mark)", rates),
+        ("cpu.svg", "CPU per span, of all processes", cpu),
+        (
+            "latency.svg",
+            "Time to the acknowledgement at half of the maximum (logarithmic; red: the mark)",
+            latency,
+        ),
+        ("engines.svg", "Costs of a span with more engines, of those with one", engines),
+        ("distance.svg", "Requests of one trace per second with Redis 2 ms away", distance),
+        ("forwarders.svg", "CPU per span, Redis included", forwarders),
+        ("replaced.svg", "Requests of one trace per second (logarithmic)", replaced),
+    ];
+    let drawn = |(file, title, draw): (_, _, Draw)| Some(Plot { file, title, svg: draw(report, title)? });
+    plots.into_iter().filter_map(drawn).collect()
+}
+
+fn rates(report: &Report, title: &'static str) -> Option<String> {
     let groups = end_to_end(report, &[TRACES]);
-    let title = "Traces per second without refusals (red: the mark)";
     bars(Bars { title, unit: Unit::PerSecond, respects: vec![TRACES], groups, layout: Layout::SideBySide })
 }
 
-fn cpu(report: &Report) -> Option<String> {
+fn cpu(report: &Report, title: &'static str) -> Option<String> {
     let groups = end_to_end(report, &[ENGINE, GATEWAY, REDIS, GENERATOR]);
     let respects = vec!["engine", "gateway", "Redis", "generator"];
-    let title = "CPU per span, of all processes";
     bars(Bars { title, unit: Unit::Microseconds, respects, groups, layout: Layout::EndToEnd })
 }
 
-fn latency(report: &Report) -> Option<String> {
+fn latency(report: &Report, title: &'static str) -> Option<String> {
     let groups = end_to_end(report, &[P50, P99, P99_9]);
     let respects = vec!["p50", "p99", "p99.9"];
-    let title = "Time to the acknowledgement at half of the maximum (logarithmic; red: the mark)";
     bars(Bars { title, unit: Unit::Microseconds, respects, groups, layout: Layout::Logarithmic })
 }
 
-fn engines(report: &Report) -> Option<String> {
+fn engines(report: &Report, title: &'static str) -> Option<String> {
     let row = row(report, "engines")?;
     let relative = |figure: &str| {
         let values = over_engines(row, figure)?;
         Some(values.iter().map(|value| value / values[0]).collect())
     };
     let lines = vec![("CPU per span", relative(CPU)?), ("commands in Redis per span", relative(COMMANDS)?)];
-    let title = "Costs of a span with more engines, of those with one";
     Some(Lines { title, over: "engines", unit: Unit::Share, numbers: numbers(), lines }.draw())
 }
 
-fn distance(report: &Report) -> Option<String> {
+fn distance(report: &Report, title: &'static str) -> Option<String> {
     let lines = vec![(REQUESTS, over_engines(row(report, "distance")?, REQUESTS)?)];
-    let title = "Requests of one trace per second with Redis 2 ms away";
     Some(Lines { title, over: "engines", unit: Unit::PerSecond, numbers: numbers(), lines }.draw())
 }
 
-fn forwarders(report: &Report) -> Option<String> {
+fn forwarders(report: &Report, title: &'static str) -> Option<String> {
     let row = row(report, "forwarders")?;
     let group = |subject: &&str| {
         let values = vec![value(row, &format!("{subject}: CPU per span"))?];
         Some(Group { name: (*subject).to_owned(), values, mark: None })
     };
     let groups = SUBJECTS.iter().map(group).collect::<Option<_>>()?;
-    let title = "CPU per span, Redis included";
     let respects = vec!["CPU per span"];
     bars(Bars { title, unit: Unit::Microseconds, respects, groups, layout: Layout::SideBySide })
 }
 
-fn replaced(report: &Report) -> Option<String> {
+fn replaced(report: &Report, title: &'static str) -> Option<String> {
     let row = row(report, "replaced")?;
     let respects = vec![TABLE, STAND_IN, JSON, GRPC];
     let group = |setup: &&str| {
@@ -84,7 +93,6 @@ fn replaced(report: &Report) -> Option<String> {
         Some(Group { name: (*setup).to_owned(), values: values.collect::<Option<_>>()?, mark: None })
     };
     let groups = SETUPS.iter().map(group).collect::<Option<_>>()?;
-    let title = "Requests of one trace per second (logarithmic)";
     bars(Bars { title, unit: Unit::PerSecond, respects, groups, layout: Layout::Logarithmic })
 }
 
@@ -147,7 +155,7 @@ mod tests {
             Measured::new("engines", "", engines.collect()),
         ];
         let report = Report::new(Machine::ask(), false, rows, Vec::new());
-        let names: Vec<&str> = of(&report).into_iter().map(|(name, _)| name).collect();
+        let names: Vec<&str> = of(&report).iter().map(|plot| plot.file).collect();
         assert_eq!(names, ["rates.svg", "cpu.svg", "engines.svg"]);
     }
 }
