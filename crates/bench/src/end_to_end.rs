@@ -29,8 +29,8 @@ pub(crate) const P50: &str = "p50 at half of it";
 pub(crate) const P99: &str = "p99 at half of it";
 pub(crate) const P99_9: &str = "p99.9 at half of it";
 const REFUSED: &str = "requests refused, in all";
-const CLOSED: &str = "traces closed meanwhile, of those due";
-const DELIVERED: &str = "spans delivered per second meanwhile";
+pub(crate) const CLOSED: &str = "traces closed meanwhile, of those due";
+pub(crate) const DELIVERED: &str = "spans delivered per second meanwhile";
 const ENDPOINT: &str = "CPU of benchmark and endpoint per span";
 
 /// Decides all ids and names; each load has the next one.
@@ -70,7 +70,6 @@ pub(crate) async fn measure(case: &Case, scale: &Scale) -> anyhow::Result<Vec<Fi
         processes: Vec::new(),
     };
     let max = Pace::Max { in_flight: case.shape.in_flight() };
-    let short = scale.time / 4;
     let mut running = Running::start(case).await?;
     let mut at_max = Vec::new();
     for repetition in 0..scale.repetitions {
@@ -79,7 +78,7 @@ pub(crate) async fn measure(case: &Case, scale: &Scale) -> anyhow::Result<Vec<Fi
         if is_fresh && repetition > 0 {
             running = Running::start(case).await?;
         }
-        let warmup = if is_fresh { scale.warmup } else { short };
+        let warmup = if is_fresh { scale.warmup } else { scale.rewarmup };
         let found = running.at_max(load(max, warmup, scale.time), is_fresh).await?;
         note(&format!("{}: {}", case.name, found.describe()));
         at_max.push(found);
@@ -90,7 +89,7 @@ pub(crate) async fn measure(case: &Case, scale: &Scale) -> anyhow::Result<Vec<Fi
     }
     let mut at_half = Vec::new();
     for repetition in 0..scale.repetitions {
-        let warmup = if repetition == 0 { scale.warmup } else { short };
+        let warmup = if repetition == 0 { scale.warmup } else { scale.rewarmup };
         at_half.push(running.send(load(Pace::Rate(spans / 2.0), warmup, scale.time)).await?);
     }
     Ok(case.figures(&at_max, &at_half))

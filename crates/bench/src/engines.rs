@@ -21,15 +21,17 @@ use crate::{
 /// Decides all ids and names; each load has the next one.
 const SEED: u64 = 4_800;
 pub(crate) const ENGINES: [usize; 3] = [1, 3, 10];
-const LARGE: Shape = Shape { request_spans: 1_000, trace_spans: 10 };
-/// On their way at once, over all engines: each of ten has three.
-const IN_FLIGHT: usize = 30;
+/// Each engine has as many on their way as it had alone, as engines that are added for more load have.
+const SHAPE: Shape = Shape { request_spans: 100, trace_spans: 10 };
+const IN_FLIGHT_EACH: usize = 32;
 /// How much dearer a span may be with more engines.
 const MARK: f64 = 1.1;
 /// There and not back: answers come at once.
 const DISTANCE: Duration = Duration::from_millis(2);
+/// How much more than one engine several must take then: more than three take is a matter of cores.
+const GROWTH: f64 = 1.5;
 /// On their way at once to each engine while Redis is far away.
-const IN_FLIGHT_EACH: usize = 16;
+const IN_FLIGHT_FAR: usize = 16;
 
 pub(crate) const CPU: &str = "CPU of engines and Redis per span";
 pub(crate) const COMMANDS: &str = "commands in Redis per 1,000 spans";
@@ -50,7 +52,7 @@ pub(crate) async fn cost(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let mut first = None;
     for engines in ENGINES {
         let deployment = Deployment::start(&Plan { engines, ..Plan::new(State::Cluster) }).await?;
-        let found = several(&deployment, LARGE, IN_FLIGHT, scale).await?;
+        let found = several(&deployment, SHAPE, IN_FLIGHT_EACH * engines, scale).await?;
         let of = |figure: fn(&Found) -> f64| median(found.iter().map(figure).collect());
         let cpu = of(|found| found.report.cpu_us("engine") + found.report.cpu_us("redis"));
         let commands = of(|found| found.commands * 1e3);
@@ -87,7 +89,7 @@ pub(crate) async fn distance(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         for node in deployment.nodes() {
             node.proxy().turn(Network::Slow(DISTANCE));
         }
-        let found = several(&deployment, ALONE, IN_FLIGHT_EACH * engines, scale).await?;
+        let found = several(&deployment, ALONE, IN_FLIGHT_FAR * engines, scale).await?;
         let of = |figure: fn(&Found) -> f64| median(found.iter().map(figure).collect());
         let rate = of(|found| found.report.requests_per_second());
         let busy = of(|found| {
@@ -102,7 +104,8 @@ pub(crate) async fn distance(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         figures.push(Figure::new(name(BUSY), Unit::Number, busy));
         let first = *first.get_or_insert(rate);
         if engines > 1 {
-            figures.push(Figure::new(name("rate, of that of 1"), Unit::Times, rate / first));
+            let growth = Figure::new(name("rate, of that of 1"), Unit::Times, rate / first);
+            figures.push(growth.with_mark(Mark::AtLeast(GROWTH)));
         }
     }
     Ok(figures)

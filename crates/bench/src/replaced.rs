@@ -101,7 +101,7 @@ async fn send(
             protocol,
             shape: ALONE,
             pace: Pace::Max { in_flight: IN_FLIGHT },
-            warmup: if repetition == 0 { scale.warmup } else { scale.time / 4 },
+            warmup: if repetition == 0 { scale.warmup } else { scale.rewarmup },
             time: scale.time,
             // What came over the other door must not come again.
             seed: SEED + 100 * protocol as u64 + repetition,

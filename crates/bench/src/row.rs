@@ -73,7 +73,7 @@ impl bench_kit::run::Row for Row {
             Self::EndToEnd(case) => case.text,
             Self::Pending => "what spans take that wait for the rest of their trace",
             Self::Engines => {
-                "more engines on a Redis Cluster of 3 primaries, 30 requests of 1,000 spans at once"
+                "more engines on a Redis Cluster of 3 primaries, 32 requests of 100 spans at once to each"
             }
             Self::Distance => {
                 "the same with Redis 2 ms away, 16 requests of one trace at once to each engine"

@@ -11,6 +11,8 @@ pub(crate) struct Scale {
     pub(crate) warmup: Duration,
     /// Of one repetition.
     pub(crate) time: Duration,
+    /// Before a repetition that follows another one: connections and buffers.
+    pub(crate) rewarmup: Duration,
     /// Spans that are kept to see what bytes they take.
     pub(crate) pending_spans: usize,
     /// Requests of each of two writers to one trace.
@@ -22,8 +24,9 @@ pub(crate) struct Scale {
 impl Scale {
     pub(crate) const FULL: Self = Self {
         repetitions: 5,
-        warmup: Duration::from_millis(2_500),
-        time: Duration::from_millis(3_000),
+        warmup: Duration::from_millis(2_250),
+        time: Duration::from_millis(2_500),
+        rewarmup: Duration::from_millis(250),
         pending_spans: 200_000,
         writes: 200,
         restarts: 2,
@@ -33,6 +36,7 @@ impl Scale {
         repetitions: 1,
         warmup: Duration::from_millis(500),
         time: Duration::from_millis(1_000),
+        rewarmup: Duration::from_millis(250),
         pending_spans: 50_000,
         writes: 200,
         restarts: 1,

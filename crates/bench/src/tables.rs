@@ -7,16 +7,20 @@ use bench_kit::{
     report::{Measured, Report},
 };
 
-use crate::end_to_end::{ENGINE, GATEWAY, GENERATOR, P50, P99, P99_9, REDIS, SPANS, TRACES};
+use crate::end_to_end::{
+    CLOSED, DELIVERED, ENGINE, GATEWAY, GENERATOR, P50, P99, P99_9, REDIS, SPANS, TRACES,
+};
 
 /// Columns of the table of rows end to end: the head, and the figure below it.
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 11] = [
     ("traces/s", TRACES),
     ("spans/s", SPANS),
     ("engine", ENGINE),
     ("gateway", GATEWAY),
     ("Redis", REDIS),
     ("generator", GENERATOR),
+    ("closed", CLOSED),
+    ("delivered/s", DELIVERED),
     ("p50", P50),
     ("p99", P99),
     ("p99.9", P99_9),
@@ -116,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_row_end_to_end_is_one_line_with_its_marks() {
-        let met = "| `cluster-1000`: a cluster | 21.0 k | – | 1.25 µs | – | – | – | – | – | – | traces/s at least 20.0 k | met |";
+        let met = "| `cluster-1000`: a cluster | 21.0 k | – | 1.25 µs | – | – | – | – | – | – | – | – | traces/s at least 20.0 k | met |";
         assert_eq!(line(&row(21_000.0, 0.0)), met);
     }
 
