@@ -162,7 +162,7 @@ fn head(svg: &mut Svg, title: &str, respects: &[&str]) {
         return;
     }
     for (index, respect) in respects.iter().enumerate() {
-        let left = 16.0 + 205.0 * index as f64;
+        let left = 16.0 + 215.0 * index as f64;
         svg.rectangle(left, 33.0, 10.0, 10.0, COLORS[index % COLORS.len()]);
         svg.text((left + 16.0, 42.0), Anchor::Start, respect);
     }
