@@ -1,6 +1,9 @@
 //! The headline figures as one line of JSON: of each row its first figure and those with a mark.
 
-use bench_kit::{figure::Figure, report::Report};
+use bench_kit::{
+    figure::{Figure, Unit},
+    report::Report,
+};
 use serde_json::{Map, Value, json};
 
 /// One line; `failed` names the rows that miss a mark or could not be measured.
@@ -23,7 +26,7 @@ fn name(figure: &Figure) -> String {
     let words =
         figure.name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let mut name = words.collect::<Vec<_>>().join("_").to_lowercase();
-    if figure.unit == bench_kit::figure::Unit::Microseconds {
+    if figure.unit == Unit::Microseconds {
         name += "_us";
     }
     name
@@ -41,7 +44,7 @@ fn rounded(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use bench_kit::{
-        figure::{Mark, Unit},
+        figure::Mark,
         machine::Machine,
         report::{Failure, Measured},
     };

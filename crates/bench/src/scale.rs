@@ -25,7 +25,7 @@ impl Scale {
     pub(crate) const FULL: Self = Self {
         repetitions: 5,
         warmup: Duration::from_millis(2_250),
-        time: Duration::from_millis(2_500),
+        time: Duration::from_millis(2_000),
         rewarmup: Duration::from_millis(250),
         pending_spans: 200_000,
         writes: 200,
