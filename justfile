@@ -64,6 +64,10 @@ bench-correlate *arguments:
     @cargo build --release --package correlate-bench --package engine --locked
     @{{target}}/release/correlate-bench "$@"
 
+# Measure everything together, more engines, and Rotel and what is replaced beside it (`just bench --help`; 25 minutes)
+bench *arguments: build
+    @{{target}}/release/bench "$@"
+
 # Try every fault on real Redis servers, under load (`just test-faults --help`; `--quick` takes 3 minutes)
 test-faults *arguments:
     @cargo build --release --package state-faults --locked

@@ -1,21 +1,23 @@
 //! One figure of a row, and the mark that it may have to meet.
 
-use serde::Serialize;
+use std::borrow::Cow;
 
-use crate::text::{duration, rate, thousands};
+use serde::{Deserialize, Serialize};
+
+use crate::text::{bytes, duration, rate, significant, thousands};
 
 /// A median over repetitions.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Figure {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub unit: Unit,
     pub value: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
 }
 
 /// What the value counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     Microseconds,
@@ -24,11 +26,13 @@ pub enum Unit {
     Share,
     PerSecond,
     Count,
+    /// With a fraction.
+    Number,
     Bytes,
 }
 
 /// What the value may be.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
     AtMost(f64),
@@ -36,8 +40,8 @@ pub enum Mark {
 }
 
 impl Figure {
-    pub fn new(name: &'static str, unit: Unit, value: f64) -> Self {
-        Self { name, unit, value, mark: None }
+    pub fn new(name: impl Into<Cow<'static, str>>, unit: Unit, value: f64) -> Self {
+        Self { name: name.into(), unit, value, mark: None }
     }
 
     pub fn with_mark(self, mark: Mark) -> Self {
@@ -64,7 +68,8 @@ impl Unit {
             Self::Share => format!("{:.0} %", value * 100.0),
             Self::PerSecond => rate(value),
             Self::Count => thousands(value as usize),
-            Self::Bytes => format!("{:.0} MiB", value / f64::from(1 << 20)),
+            Self::Number => significant(value),
+            Self::Bytes => bytes(value),
         }
     }
 }

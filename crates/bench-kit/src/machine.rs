@@ -3,16 +3,16 @@
 use std::{fs, process::Command, thread};
 
 use chrono::Utc;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine and the programs that took part.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Machine {
     date: String,
     cpu: String,
     cores: usize,
     kernel: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     redis: Option<String>,
 }
 

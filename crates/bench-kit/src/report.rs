@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     figure::{Figure, Mark},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// All that a run found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     pub machine: Machine,
     /// Whether sizes were reduced: the marks are for the full ones.
@@ -19,21 +19,21 @@ pub struct Report {
     /// What could not be measured, and why.
     pub errors: Vec<Failure>,
     /// Rows that miss a mark or could not be measured.
-    pub failed: Vec<&'static str>,
+    pub failed: Vec<String>,
 }
 
 /// A row without figures.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Failure {
-    pub row: &'static str,
+    pub row: String,
     pub error: String,
 }
 
 /// A row with its figures.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Measured {
-    pub row: &'static str,
-    pub text: &'static str,
+    pub row: String,
+    pub text: String,
     pub figures: Vec<Figure>,
     /// Whether all marks are.
     pub met: bool,
@@ -41,9 +41,9 @@ pub struct Measured {
 
 impl Measured {
     /// `text` says what the row does, for people.
-    pub fn new(row: &'static str, text: &'static str, figures: Vec<Figure>) -> Self {
+    pub fn new(row: &str, text: &str, figures: Vec<Figure>) -> Self {
         let met = figures.iter().all(|figure| figure.is_met() != Some(false));
-        Self { row, text, figures, met }
+        Self { row: row.to_owned(), text: text.to_owned(), figures, met }
     }
 
     /// Rows of a table, one for each figure; the first one names the row.
@@ -70,8 +70,8 @@ impl Measured {
 
 impl Report {
     pub fn new(machine: Machine, quick: bool, rows: Vec<Measured>, errors: Vec<Failure>) -> Self {
-        let missed = rows.iter().filter(|measured| !measured.met).map(|measured| measured.row);
-        let failed = missed.chain(errors.iter().map(|failure| failure.row)).collect();
+        let missed = rows.iter().filter(|measured| !measured.met).map(|measured| &measured.row);
+        let failed = missed.chain(errors.iter().map(|failure| &failure.row)).cloned().collect();
         Self { machine, quick, rows, errors, failed }
     }
 
@@ -99,7 +99,7 @@ mod tests {
             let figure = Figure::new("probe", Unit::Times, value).with_mark(Mark::AtLeast(2.0));
             Measured::new(row, "a probe", vec![figure])
         };
-        let errors = vec![Failure { row: "absent", error: "no engine".into() }];
+        let errors = vec![Failure { row: "absent".into(), error: "no engine".into() }];
         let rows = vec![row("slow", 1.0), row("fast", 2.0)];
         let report = Report::new(Machine::ask(), false, rows, errors);
         assert_eq!(report.failed, ["slow", "absent"]);

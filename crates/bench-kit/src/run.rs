@@ -19,13 +19,13 @@ use crate::{
 pub struct RowArguments {
     /// Measures the rows with this in their name only; may be given several times.
     #[arg(long)]
-    only: Vec<String>,
+    pub only: Vec<String>,
     /// One repetition of smaller sizes.
     #[arg(long)]
-    quick: bool,
+    pub quick: bool,
     /// Prints one line of JSON instead of a table.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// A row of a benchmark.
@@ -72,6 +72,23 @@ async fn print<R: Row>(
     scale: &R::Scale,
     machine: Machine,
 ) -> anyhow::Result<bool> {
+    let report = measure(&only, rows, scale, machine, quick).await?;
+    let text = if json { serde_json::to_string(&report)? + "\n" } else { report.markdown() };
+    io::stdout().write_all(text.as_bytes()).context("failed to print the figures")?;
+    Ok(report.errors.is_empty())
+}
+
+/// Measures the rows that are wanted, and tells each as soon as it is there.
+///
+/// # Errors
+/// When there is no row with such a name.
+pub async fn measure<R: Row>(
+    only: &[String],
+    rows: impl IntoIterator<Item = R>,
+    scale: &R::Scale,
+    machine: Machine,
+    quick: bool,
+) -> anyhow::Result<Report> {
     let is_wanted = |row: &R| only.is_empty() || only.iter().any(|part| row.name().contains(part));
     let rows: Vec<R> = rows.into_iter().filter(is_wanted).collect();
     ensure!(!rows.is_empty(), "no row has a name with {}", only.join(" or "));
@@ -86,14 +103,11 @@ async fn print<R: Row>(
             // One row that cannot be measured must not take the others along.
             Err(error) => {
                 note(&format!("{} could not be measured: {error:#}", row.name()));
-                errors.push(Failure { row: row.name(), error: format!("{error:#}") });
+                errors.push(Failure { row: row.name().to_owned(), error: format!("{error:#}") });
             }
         }
     }
-    let report = Report::new(machine, quick, measured, errors);
-    let text = if json { serde_json::to_string(&report)? + "\n" } else { report.markdown() };
-    io::stdout().write_all(text.as_bytes()).context("failed to print the figures")?;
-    Ok(report.errors.is_empty())
+    Ok(Report::new(machine, quick, measured, errors))
 }
 
 /// Tells what happens.

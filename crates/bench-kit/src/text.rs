@@ -15,8 +15,17 @@ pub fn duration(us: f64) -> String {
 pub fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate < 1_000.0 => format!("{rate:.0}"),
+        rate if rate < 1e5 => format!("{:.1} k", rate / 1e3),
         rate if rate < 1e6 => format!("{:.0} k", rate / 1e3),
         rate => format!("{:.2} M", rate / 1e6),
+    }
+}
+
+/// Bytes in the unit that suits them.
+pub fn bytes(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes < f64::from(1 << 20) => format!("{} B", thousands(bytes as usize)),
+        bytes => format!("{:.0} MiB", bytes / f64::from(1 << 20)),
     }
 }
 
@@ -52,6 +61,12 @@ mod tests {
     #[test]
     fn numbers_have_a_comma_every_three_digits() {
         assert_eq!([1, 999, 1_000, 1_234_567].map(thousands), ["1", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn rates_and_bytes_keep_three_digits() {
+        assert_eq!([940.0, 19_460.0, 194_600.0, 1_946_000.0].map(rate), ["940", "19.5 k", "195 k", "1.95 M"]);
+        assert_eq!([450.0, 3_095.0, 210_763_776.0].map(bytes), ["450 B", "3,095 B", "201 MiB"]);
     }
 
     #[test]

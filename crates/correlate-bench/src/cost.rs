@@ -3,19 +3,17 @@
 use std::time::Duration;
 
 use bench_kit::{
+    deployment::{Compression, Deployment, Endpoint, Plan, State},
     figure::{Figure, Mark, Unit},
+    load::{self, Pace, Request},
+    rotel::Rotel,
     run::note,
+    sink::Sink,
     statistics::{median, micros},
     traffic::Shape,
 };
 
-use crate::{
-    deployment::{Compression, Deployment, State},
-    load::{self, Pace, Request},
-    rotel::Rotel,
-    scale::Scale,
-    sink::Sink,
-};
+use crate::scale::Scale;
 
 /// Decides all ids and names.
 const SEED: u64 = 452;
@@ -57,7 +55,7 @@ pub(crate) async fn measure(
     let (mut program, mut redis, mut repeated) = (Vec::new(), Vec::new(), 0);
     for _ in 0..scale.repetitions {
         let sink = Sink::start()?;
-        let running = Running::start(subject, &sink.url()).await?;
+        let running = Running::start(subject, sink.url()).await?;
         running.pass(&sink, &warming).await?;
         let before = running.used()?;
         running.pass(&sink, &requests).await?;
@@ -87,12 +85,15 @@ pub(crate) async fn measure(
 }
 
 impl Running {
-    async fn start(subject: &Subject, sink: &str) -> anyhow::Result<Self> {
+    async fn start(subject: &Subject, url: String) -> anyhow::Result<Self> {
         Ok(match *subject {
             Subject::Engine { state, compression } => {
-                Self::Engine(Box::new(Deployment::start(state, sink, compression, &[]).await?))
+                let plan = Plan { endpoint: Some(Endpoint { url, compression }), ..Plan::new(state) };
+                Self::Engine(Box::new(Deployment::start(&plan).await?))
             }
-            Subject::Rotel(compression) => Self::Rotel(Box::new(Rotel::start(sink, compression).await?)),
+            Subject::Rotel(compression) => {
+                Self::Rotel(Box::new(Rotel::start(Some(&Endpoint { url, compression })).await?))
+            }
         })
     }
 

@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use bench_kit::{
+    deployment::{Compression, Deployment, Endpoint, Plan, State},
     figure::{Figure, Mark, Unit},
+    load::{self, Pace, Request},
+    sink::Sink,
     statistics::{micros, quantile},
     traffic::Shape,
 };
 use tokio::time::Instant;
 
-use crate::{
-    deployment::{Compression, Deployment, State},
-    load::{self, Pace, Request},
-    scale::Scale,
-    sink::Sink,
-};
+use crate::scale::Scale;
 
 /// Decide ids and names.
 const SEEDS: [u64; 2] = [453, 454];
@@ -61,7 +59,9 @@ async fn of(scale: &Scale, state: State, names: Names) -> anyhow::Result<Vec<Fig
     let (grace, window) = (GRACE.as_millis().to_string(), WINDOW.as_secs().to_string());
     let settings =
         [("correlation.grace_ms", grace.as_str()), ("correlation.window_seconds", window.as_str())];
-    let deployment = Deployment::start(state, &sink.url(), Compression::Default, &settings).await?;
+    let endpoint = Endpoint { url: sink.url(), compression: Compression::Default };
+    let plan = Plan { endpoint: Some(endpoint), ..Plan::new(state) }.with(&settings);
+    let deployment = Deployment::start(&plan).await?;
     let url = deployment.engine().url();
     let requests = (REQUESTS_PER_SECOND * scale.delay_time.as_secs_f64()) as usize;
     let whole = load::whole(SEEDS[0], WHOLE, requests * WHOLE.traces * WHOLE.spans);

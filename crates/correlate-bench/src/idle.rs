@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use bench_kit::{
+    deployment::{Compression, Deployment, Endpoint, Plan, State},
     figure::{Figure, Mark, Unit},
+    load::{self, Pace},
+    sink::Sink,
     traffic::Shape,
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    deployment::{Compression, Deployment, State},
-    load::{self, Pace},
-    scale::Scale,
-    sink::Sink,
-};
+use crate::scale::Scale;
 
 /// Decides all ids and names.
 const SEED: u64 = 455;
@@ -41,25 +39,26 @@ const MARK: f64 = 0.01;
 /// CPU of Redis and of engines that have nothing to do.
 pub(crate) async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let sink = Sink::start()?;
-    let mut deployment =
-        Deployment::start(State::Cluster, &sink.url(), Compression::Default, &SETTINGS).await?;
+    let endpoint = Endpoint { url: sink.url(), compression: Compression::Default };
+    let plan = Plan { endpoint: Some(endpoint), ..Plan::new(State::Cluster) }.with(&SETTINGS);
+    let mut deployment = Deployment::start(&plan).await?;
     let requests = load::rootless(SEED, SHAPE, scale.active);
     load::send(&deployment.engine().url(), &requests, Pace::PerSecond(REQUESTS_PER_SECOND)).await?;
     calm(&deployment).await?;
     deployment.engine().wait_metric(&format!("active_correlations_total {}", scale.active)).await?;
-    while deployment.count() < ENGINES {
+    while deployment.engines().len() < ENGINES {
         deployment.add_engine().await?;
     }
     // What engines do once, they have done.
     sleep(CALM).await;
     let (commands, redis, engines) =
-        (commands(&deployment).await?, deployment.redis_cpu()?, deployment.engines_cpu()?);
+        (deployment.redis_commands().await?, deployment.redis_cpu()?, deployment.engines_cpu()?);
     let began = Instant::now();
     sleep(scale.idle_time).await;
     let time = began.elapsed().as_secs_f64();
     let redis = (deployment.redis_cpu()? - redis).as_secs_f64() / time;
     let engines = (deployment.engines_cpu()? - engines).as_secs_f64() / time;
-    let commands = (self::commands(&deployment).await? - commands) / time;
+    let commands = (deployment.redis_commands().await? - commands) / time;
     Ok(vec![
         Figure::new("all primaries, of a core", Unit::Share, redis).with_mark(Mark::AtMost(MARK)),
         Figure::new("all engines, of a core", Unit::Share, engines),
@@ -82,16 +81,4 @@ async fn calm(deployment: &Deployment) -> anyhow::Result<()> {
         }
     }
     bail!("correlations are still given back after {PATIENCE:?}")
-}
-
-/// Commands that Redis has processed until now, those in scripts included.
-async fn commands(deployment: &Deployment) -> anyhow::Result<f64> {
-    let mut commands = 0.0;
-    for node in deployment.nodes() {
-        let info = node.command(&["INFO", "stats"]).await?;
-        let line = info.lines().find_map(|line| line.trim().strip_prefix("total_commands_processed:"));
-        let count: f64 = line.context("Redis does not count commands")?.parse()?;
-        commands += count;
-    }
-    Ok(commands)
 }

@@ -3,13 +3,9 @@
 
 mod cost;
 mod delay;
-mod deployment;
 mod idle;
-mod load;
-mod rotel;
 mod row;
 mod scale;
-mod sink;
 
 use std::process::ExitCode;
 

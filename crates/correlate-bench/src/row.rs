@@ -1,12 +1,13 @@
 //! The rows of the benchmark.
 
-use bench_kit::figure::Figure;
+use bench_kit::{
+    deployment::{Compression, State},
+    figure::Figure,
+};
 
 use crate::{
     cost::{self, Subject},
-    delay,
-    deployment::{Compression, State},
-    idle,
+    delay, idle,
     scale::Scale,
 };
 

@@ -2,7 +2,6 @@
 //! it is taken back.
 
 mod fault;
-mod samples;
 mod steady;
 
 use std::time::Duration;
@@ -11,6 +10,7 @@ use anyhow::Context as _;
 use bench_kit::{
     figure::{Figure, Mark, Unit},
     run::note,
+    samples::{self, Metric, Samples},
     statistics::{median, micros},
 };
 use testbed::{EngineOptions, EngineProcess, GatewayOptions, GatewayProcess};
@@ -18,7 +18,6 @@ use tokio::time::Instant;
 
 use crate::scale::Scale;
 use fault::Victim;
-use samples::{Metric, Samples};
 use steady::{PER_SECOND, SteadyLoad};
 
 pub(crate) use fault::Fault;

@@ -22,7 +22,8 @@ const LEVELS: [(&str, u32); 10] = [
 ];
 
 /// Crates for tests and for sizing: nothing that ships depends on them.
-const DEVELOPMENT: [&str; 12] = [
+const DEVELOPMENT: [&str; 13] = [
+    "bench",
     "bench-kit",
     "chaos",
     "correlate-bench",

@@ -10,10 +10,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// A process that does not tell in this time is looked at again.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
 /// In which requests are counted to see whether an engine gets its share.
-pub(super) const WINDOW: Duration = Duration::from_millis(250);
+pub const WINDOW: Duration = Duration::from_millis(250);
 
 /// The sum of some lines in `/metrics` of a process.
-pub(super) struct Metric {
+pub struct Metric {
     client: reqwest::Client,
     url: String,
     /// How they begin.
@@ -21,7 +21,7 @@ pub(super) struct Metric {
 }
 
 impl Metric {
-    pub(super) fn new(admin: SocketAddr, lines: &'static [&'static str]) -> anyhow::Result<Self> {
+    pub fn new(admin: SocketAddr, lines: &'static [&'static str]) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIME).build()?;
         Ok(Self { client, url: format!("http://{admin}/metrics"), lines })
     }
@@ -30,7 +30,7 @@ impl Metric {
     ///
     /// # Errors
     /// When it has not after `patience`, or the process does not tell.
-    pub(super) async fn until_it_grows_by(&self, much: f64, patience: Duration) -> anyhow::Result<Samples> {
+    pub async fn until_it_grows_by(&self, much: f64, patience: Duration) -> anyhow::Result<Samples> {
         let (begin, mut samples) = (Instant::now(), Samples::default());
         while begin.elapsed() < patience {
             samples.look(self).await?;
@@ -52,14 +52,14 @@ impl Metric {
 
 /// What was seen, and when.
 #[derive(Debug, Default)]
-pub(super) struct Samples(Vec<(Instant, f64)>);
+pub struct Samples(Vec<(Instant, f64)>);
 
 impl Samples {
     /// Looks for a time.
     ///
     /// # Errors
     /// When the process does not tell.
-    pub(super) async fn follow(&mut self, metric: &Metric, time: Duration) -> anyhow::Result<()> {
+    pub async fn follow(&mut self, metric: &Metric, time: Duration) -> anyhow::Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < time {
             self.look(metric).await?;
@@ -75,13 +75,13 @@ impl Samples {
     }
 
     /// When it was seen to be less, and stayed so.
-    pub(super) fn less_for_good_than(&self, value: f64) -> Option<Instant> {
+    pub fn less_for_good_than(&self, value: f64) -> Option<Instant> {
         let since = self.0.iter().rposition(|(_, seen)| *seen >= value).map_or(0, |last| last + 1);
         self.0.get(since).map(|(at, _)| *at)
     }
 
     /// The last time at which it grew while it grew by so much in [`WINDOW`].
-    pub(super) fn last_growth(&self, much: f64) -> Option<Instant> {
+    pub fn last_growth(&self, much: f64) -> Option<Instant> {
         let (mut grew, mut last) = (None, None);
         for end in 2..=self.0.len() {
             let seen = &self.0[..end];

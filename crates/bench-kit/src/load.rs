@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
-use bench_kit::traffic::{Shape, Traffic};
+use anyhow::anyhow;
 use bytes::Bytes;
 use otlp_proto::{
     opentelemetry::proto::trace::v1::TracesData, raw::trace::trace_service_client::TraceServiceClient,
@@ -15,8 +14,10 @@ use tokio::{
 };
 use tonic::transport::Endpoint;
 
+use crate::traffic::{Shape, Traffic};
+
 /// A trace id.
-pub(crate) type TraceId = [u8; 16];
+pub type TraceId = [u8; 16];
 
 /// Requests on their way at once at a steady pace; one more waits for an answer.
 const AT_ONCE_MAX: usize = 64;
@@ -27,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When a request is sent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Pace {
+pub enum Pace {
     /// As soon as less than so many are unanswered.
     AtOnce(usize),
     /// So many in a second.
@@ -36,26 +37,34 @@ pub(crate) enum Pace {
 
 /// A request, encoded, and what is in it.
 #[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) traces: Vec<TraceId>,
-    pub(crate) spans: usize,
+pub struct Request {
+    pub traces: Vec<TraceId>,
+    pub spans: usize,
     body: Bytes,
 }
 
 /// Requests of whole traces with at least so many spans in all; the same ones for a seed.
-pub(crate) fn whole(seed: u64, shape: Shape, spans: usize) -> Vec<Request> {
+pub fn whole(seed: u64, shape: Shape, spans: usize) -> Vec<Request> {
     let mut traffic = Traffic::new(seed);
     let groups = spans.div_ceil(shape.traces * shape.spans * shape.requests);
     (0..groups).flat_map(|_| traffic.group(shape)).map(|data| Request::new(&data)).collect()
 }
 
 /// Likewise of traces whose root never comes.
-pub(crate) fn rootless(seed: u64, shape: Shape, spans: usize) -> Vec<Request> {
+pub fn rootless(seed: u64, shape: Shape, spans: usize) -> Vec<Request> {
     let mut traffic = Traffic::new(seed);
     let groups = spans.div_ceil(shape.traces * shape.spans);
     // The first request of a group has the roots.
     let last = |_| traffic.group(Shape { requests: 2, ..shape }).pop();
     (0..groups).filter_map(last).map(|data| Request::new(&data)).collect()
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Sent {
+    pub at: Instant,
+    /// An error unless all of it was accepted.
+    pub answer: anyhow::Result<()>,
 }
 
 impl Request {
@@ -73,8 +82,17 @@ impl Request {
 /// Sends requests; answers when each was sent.
 ///
 /// # Errors
-/// When anything but success is answered.
-pub(crate) async fn send(url: &str, requests: &[Request], pace: Pace) -> anyhow::Result<Vec<Instant>> {
+/// When anything but success was answered to one.
+pub async fn send(url: &str, requests: &[Request], pace: Pace) -> anyhow::Result<Vec<Instant>> {
+    let sent = offer(url, requests, pace).await?;
+    sent.into_iter().map(|Sent { at, answer }| answer.map(|()| at)).collect()
+}
+
+/// Sends requests, whatever is answered to those before; answers in their order what became of each.
+///
+/// # Errors
+/// When the URL is none.
+pub async fn offer(url: &str, requests: &[Request], pace: Pace) -> anyhow::Result<Vec<Sent>> {
     let connect = || {
         let endpoint = Endpoint::from_shared(url.to_owned())?.timeout(TIMEOUT).tcp_nodelay(true);
         Ok(TraceServiceClient::new(endpoint.connect_lazy()))
@@ -84,29 +102,33 @@ pub(crate) async fn send(url: &str, requests: &[Request], pace: Pace) -> anyhow:
         Pace::AtOnce(requests) => (requests, None),
         Pace::PerSecond(requests) => (AT_ONCE_MAX, Some(interval(Duration::from_secs_f64(1.0 / requests)))),
     };
-    let (mut sent, mut unanswered) = (Vec::with_capacity(requests.len()), JoinSet::new());
-    for (request, client) in requests.iter().zip(clients.iter().cycle()) {
+    let (mut answered, mut unanswered) = (Vec::with_capacity(requests.len()), JoinSet::new());
+    for (index, (request, client)) in requests.iter().zip(clients.iter().cycle()).enumerate() {
         if let Some(ticks) = &mut ticks {
             ticks.tick().await;
         }
         let (body, mut client) = (request.body.clone(), client.clone());
-        sent.push(Instant::now());
         unanswered.spawn(async move {
-            let answer = client.export(body).await?.into_inner();
-            ensure!(answer.is_empty(), "spans were refused");
-            anyhow::Ok(())
+            let at = Instant::now();
+            let answer = match client.export(body).await {
+                Ok(answer) if answer.get_ref().is_empty() => Ok(()),
+                Ok(_) => Err(anyhow!("spans were refused")),
+                Err(error) => Err(error.into()),
+            };
+            (index, Sent { at, answer })
         });
         while let Some(answer) = unanswered.try_join_next() {
-            answer??;
+            answered.push(answer?);
         }
         if unanswered.len() >= at_once
             && let Some(answer) = unanswered.join_next().await
         {
-            answer??;
+            answered.push(answer?);
         }
     }
     while let Some(answer) = unanswered.join_next().await {
-        answer??;
+        answered.push(answer?);
     }
-    Ok(sent)
+    answered.sort_unstable_by_key(|(index, _)| *index);
+    Ok(answered.into_iter().map(|(_, sent)| sent).collect())
 }

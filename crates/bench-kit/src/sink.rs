@@ -1,6 +1,13 @@
 //! The OTLP endpoint that everything is delivered to: it knows of each trace how many spans have come.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::ensure;
 use bytes::Bytes;
@@ -23,7 +30,7 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running endpoint over gRPC; it ends when dropped.
-pub(crate) struct Sink {
+pub struct Sink {
     port: Port,
     memory: Arc<Memory>,
     _serving: JoinSet<Result<(), tonic::transport::Error>>,
@@ -39,10 +46,15 @@ struct Seen {
 #[derive(Default)]
 struct Memory {
     seen: Mutex<HashMap<TraceId, Seen>>,
+    spans: AtomicUsize,
 }
 
 impl Sink {
-    pub(crate) fn start() -> anyhow::Result<Self> {
+    /// Starts it on a free port. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn start() -> anyhow::Result<Self> {
         let (port, memory) = (Port::free()?, Arc::new(Memory::default()));
         let service = TraceServiceServer::from_arc(Arc::clone(&memory))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -53,7 +65,8 @@ impl Sink {
         Ok(Self { port, memory, _serving: serving })
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it takes OTLP over gRPC.
+    pub fn url(&self) -> String {
         format!("http://{}", self.port.address())
     }
 
@@ -61,7 +74,7 @@ impl Sink {
     ///
     /// # Errors
     /// When they have not after a minute.
-    pub(crate) async fn wait_for(&self, requests: &[Request]) -> anyhow::Result<()> {
+    pub async fn wait_for(&self, requests: &[Request]) -> anyhow::Result<()> {
         let expected = spans(requests);
         let come = async || self.come(requests) >= expected;
         eventually(&format!("{expected} spans delivered"), PATIENCE, come).await?;
@@ -72,7 +85,7 @@ impl Sink {
     ///
     /// # Errors
     /// When one has not come.
-    pub(crate) fn repeated(&self, requests: &[Request]) -> anyhow::Result<usize> {
+    pub fn repeated(&self, requests: &[Request]) -> anyhow::Result<usize> {
         let seen = self.memory.seen.lock();
         for request in requests {
             let expected = request.spans / request.traces.len();
@@ -84,7 +97,7 @@ impl Sink {
     }
 
     /// How long after its request was sent the last span of each trace came.
-    pub(crate) fn delays(&self, requests: &[Request], sent: &[Instant]) -> Vec<Duration> {
+    pub fn delays(&self, requests: &[Request], sent: &[Instant]) -> Vec<Duration> {
         let seen = self.memory.seen.lock();
         let of_request = |(request, sent): (&Request, &Instant)| -> Vec<Duration> {
             let came = request.traces.iter().filter_map(|trace| seen.get(trace));
@@ -93,9 +106,15 @@ impl Sink {
         requests.iter().zip(sent).flat_map(of_request).collect()
     }
 
-    fn come(&self, requests: &[Request]) -> usize {
+    /// How many spans have come, of whichever traces.
+    pub fn spans(&self) -> usize {
+        self.memory.spans.load(Ordering::Relaxed)
+    }
+
+    /// How many spans of these requests have come.
+    pub fn come<'a>(&self, requests: impl IntoIterator<Item = &'a Request>) -> usize {
         let seen = self.memory.seen.lock();
-        let traces = requests.iter().flat_map(|request| &request.traces);
+        let traces = requests.into_iter().flat_map(|request| &request.traces);
         traces.filter_map(|trace| seen.get(trace)).map(|seen| seen.spans).sum()
     }
 }
@@ -115,6 +134,7 @@ impl TraceService for Memory {
             if let Subject::Trace(trace) = part.subject {
                 let seen = seen.entry(trace).or_insert(Seen { spans: 0, last });
                 seen.spans += part.identities.len();
+                self.spans.fetch_add(part.identities.len(), Ordering::Relaxed);
                 seen.last = last;
             }
         }
