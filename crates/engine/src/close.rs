@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_millis(300);
 const IDLE_TICK: Duration = Duration::from_secs(3);
 /// Most correlations of one look.
 const CLAIMED_MAX: usize = 512;
+/// So many in one look mean that there are more. Far fewer than are taken at most: some are put back, or the
+/// bytes of a look are bounded.
+const MUCH: usize = CLAIMED_MAX / 4;
 /// How long a claim is this engine's. Far longer than what is done with it, and short enough for those
 /// of an engine that dies.
 const LEASE: Duration = Duration::from_secs(10);
@@ -75,17 +78,7 @@ impl Closer {
     /// Closes until it is stopped; what it has begun by then is finished and handed over.
     pub(crate) async fn run(mut self, stopped: CancellationToken) -> Self {
         loop {
-            let mut is_active = self.activity.is_within(self.rules.grace + CALM);
-            match self.look().await {
-                Ok(claimed) if claimed == CLAIMED_MAX && !stopped.is_cancelled() => continue,
-                // There may be more: work per look is bounded by bytes, too.
-                Ok(claimed) => is_active |= claimed > 0,
-                Err(error) => {
-                    // The readiness check tells of a store that does not answer.
-                    debug!(error = &error as &dyn std::error::Error, "closing was put off");
-                    self.calm_from = Instant::now() + CALM.min(self.rules.window);
-                }
-            }
+            let is_active = self.activity.is_within(self.rules.grace + CALM) | self.close_due(&stopped).await;
             // Engines that started together do not look together for ever.
             let tick = if is_active { TICK } else { IDLE_TICK };
             let pause = tick.mul_f64(rand::rng().random_range(0.8..1.2));
@@ -113,17 +106,35 @@ impl Closer {
         }
     }
 
-    /// Takes what is due, decides, and closes or gives back; answers how many were taken.
-    async fn look(&mut self) -> state_core::Result<usize> {
-        let claims = self.store.claim_due(CLAIMED_MAX, LEASE).await?;
-        let claimed = claims.len();
-        if claimed > 0 {
-            let unrest = self.calm_from.saturating_duration_since(Instant::now());
-            let rules = self.rules;
+    /// Takes what is due, decides, and closes or gives back, until there is little left or it is stopped;
+    /// answers whether there was anything. While there is much, the next are taken as these are closed: each
+    /// step waits for the store.
+    async fn close_due(&mut self, stopped: &CancellationToken) -> bool {
+        let store = Arc::clone(&self.store);
+        let mut claims = self.noted(store.claim_due(CLAIMED_MAX, LEASE).await).unwrap_or_default();
+        let is_any = !claims.is_empty();
+        while !claims.is_empty() {
+            let is_much = claims.len() >= MUCH && !stopped.is_cancelled();
+            let (rules, unrest) = (self.rules, self.calm_from.saturating_duration_since(Instant::now()));
             let judge = |claim: &Claim, structure: &_| verdict::judge(claim, structure, &rules, unrest);
-            self.settle(claims, judge).await?;
+            let next =
+                async { if is_much { store.claim_due(CLAIMED_MAX, LEASE).await } else { Ok(Vec::new()) } };
+            let (settled, next) = tokio::join!(self.settle(claims, judge), next);
+            self.noted(settled);
+            claims = self.noted(next).unwrap_or_default();
         }
-        Ok(claimed)
+        is_any
+    }
+
+    /// Notes if the store does not answer.
+    fn noted<T>(&mut self, answer: state_core::Result<T>) -> Option<T> {
+        answer
+            .inspect_err(|error| {
+                // The readiness check tells of a store that does not answer.
+                debug!(error = error as &dyn std::error::Error, "closing was put off");
+                self.calm_from = Instant::now() + CALM.min(self.rules.window);
+            })
+            .ok()
     }
 
     /// Closes or gives back, as each is judged.
