@@ -14,7 +14,7 @@ use crate::{delivery::Shared, metric, outgoing::Outgoing};
 const TICK: Duration = Duration::from_secs(1);
 /// How often in the end when nothing is found, each pause twice as long as the one before: ten engines
 /// keep an idle Redis busy for less than a hundredth of a core.
-const IDLE_TICK: Duration = Duration::from_secs(4);
+const IDLE_TICK: Duration = Duration::from_secs(8);
 /// Most correlations of one look.
 const CLAIMED_MAX: usize = 128;
 /// So many events of one look mean that there are more, and the next one follows at once.

@@ -24,7 +24,7 @@ pub(crate) use verdict::{Cause, Close, Rules};
 const TICK: Duration = Duration::from_millis(300);
 /// How often any other looks, for those whose engine is gone: ten engines keep an idle Redis busy for less
 /// than a hundredth of a core.
-const IDLE_TICK: Duration = Duration::from_secs(3);
+const IDLE_TICK: Duration = Duration::from_secs(5);
 /// Most correlations of one look.
 const CLAIMED_MAX: usize = 512;
 /// So many in one look mean that there are more. Far fewer than are taken at most: some are put back, or the

@@ -5,13 +5,15 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use service_lifecycle::Check;
 use state_core::StateManager;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
 use crate::{metrics, unkept::Unkept};
 
-/// How often the store is asked whether it serves.
-const READY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the store is asked whether it serves, as long as it does: every engine asks all the time.
+const READY_INTERVAL: Duration = Duration::from_secs(2);
+/// How often otherwise: requests wait for it.
+const UNREADY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often what has expired is freed.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often what was refused is entered into the ledger, and the metrics are told what is there. Both read
@@ -24,15 +26,13 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// # Errors
 /// What the store says.
 pub(crate) async fn watch_store(store: Arc<dyn StateManager>, check: Check) -> anyhow::Result<()> {
-    let mut ticks = interval(READY_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut served = false;
     let mut told = None;
     loop {
-        ticks.tick().await;
         let Err(error) = store.ready().await else {
             check.ready();
             (served, told) = (true, None);
+            sleep(READY_INTERVAL).await;
             continue;
         };
         let is_retryable = error.is_retryable();
@@ -46,6 +46,7 @@ pub(crate) async fn watch_store(store: Arc<dyn StateManager>, check: Check) -> a
             warn!(error = reason, "the state is not ready; requests are answered UNAVAILABLE");
             told = Some(reason);
         }
+        sleep(UNREADY_INTERVAL).await;
     }
 }
 
