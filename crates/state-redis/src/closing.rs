@@ -78,12 +78,9 @@ pub(crate) async fn finish(
             let call_keys = [&names.due, &names.out, &names.ledger].map(Bytes::clone);
             let call_keys = call_keys.into_iter().chain(correlations).collect();
             let mut arguments = vec![Value::from(micros(settings.grace))];
-            for Finish { ticket, note, new_items, outbox } in part {
-                arguments.extend(of_ticket(ticket));
-                arguments.push(i64::from(note.is_some()).into());
-                arguments.push(note.as_deref().unwrap_or_default().into());
-                arguments.push(outbox.map_or(-1, micros).into());
-                arguments.extend([new_items.spans, new_items.logs].map(|count| Value::from(count as i64)));
+            for finish in part {
+                arguments.push(numbers(finish));
+                arguments.push(finish.note.as_deref().unwrap_or_default().into());
             }
             script::FINISH.call(call_keys, arguments)
         },
@@ -104,6 +101,24 @@ pub(crate) async fn finish(
         }
     }
     Ok(finished)
+}
+
+/// The numbers of a correlation that is to be closed, as `finish.lua` unpacks them.
+fn numbers(finish: &Finish) -> Value {
+    let Finish { ticket, note, new_items, outbox } = finish;
+    let mut packed = Vec::with_capacity(29);
+    packed.extend(ticket.fence.to_le_bytes());
+    packed.extend(count(ticket.version));
+    packed.push(u8::from(note.is_some()));
+    packed.extend(outbox.map_or(-1, micros).to_le_bytes());
+    packed.extend(count(new_items.spans));
+    packed.extend(count(new_items.logs));
+    Value::Bytes(packed.into())
+}
+
+/// A count of 4 bytes, as all that are stored; there is no correlation of four thousand million fragments.
+fn count(count: u64) -> [u8; 4] {
+    u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 /// Ends claims, one call for each bucket.
@@ -196,8 +211,9 @@ pub(crate) async fn remove_events(router: &Router, keys: &Keys, events: &[EventI
         |names, correlations, part| {
             let call_keys =
                 [names.out.clone(), names.ledger.clone()].into_iter().chain(correlations).collect();
-            let arguments = part.iter().flat_map(|EventId { key: _, first_seen, generation }| {
-                [Value::from(*generation as i64), Value::from(first_seen.timestamp_micros())]
+            let arguments = part.iter().map(|EventId { key: _, first_seen, generation }| {
+                let first_seen = first_seen.timestamp_micros().to_le_bytes();
+                Value::Bytes([&count(*generation)[..], &first_seen].concat().into())
             });
             script::REMOVE_EVENTS.call(call_keys, arguments)
         },

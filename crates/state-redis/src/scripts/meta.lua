@@ -103,9 +103,11 @@ local function too_late(not_after)
   end
 end
 
--- The member of the sorted sets: what follows the hash tag in the key of a correlation.
+-- The member of the sorted sets: what follows the hash tag in the key of a correlation. All keys of a call have the same.
+local member_from
 local function member_of(key)
-  return string.sub(key, string.find(key, '}:', 1, true) + 2)
+  member_from = member_from or string.find(key, '}:', 1, true) + 2
+  return string.sub(key, member_from)
 end
 
 -- Notes that so many spans and log records have come to an account of the ledger, to be entered by enter_sums. What comes to

@@ -1,6 +1,6 @@
 -- Removes events from the outbox.
--- KEYS: out, ledger, then the correlation of each event. ARGV: for each event its generation and the first_seen of its
---       correlation in microseconds.
+-- KEYS: out, ledger, then the correlation of each event. ARGV: for each event, packed, its generation and the first_seen
+--       of its correlation in microseconds.
 -- Returns how many were there.
 -- Atomic because another event of the correlation may be added or removed at the same time.
 
@@ -8,7 +8,7 @@ local now = clock()
 local removed, emptied, sums, all_spans, all_logs = 0, {}, {}, 0, 0
 for k = 3, #KEYS do
   local key = KEYS[k]
-  local generation, first_seen = tonumber(ARGV[k * 2 - 5]), tonumber(ARGV[k * 2 - 4])
+  local generation, first_seen = struct.unpack('<I4i8', ARGV[k - 2])
   local m, _, text = living(key, now, 'e')
   if text and text ~= '' and struct.unpack('<i8', m) == first_seen then
     local kept, at = {}, 1
