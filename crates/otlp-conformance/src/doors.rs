@@ -1,7 +1,11 @@
 //! The processes that all cases share: an engine and a gateway for each situation.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
-use testbed::{EngineOptions, EngineProcess, GatewayOptions, GatewayProcess, RedisServer, State, redis};
+use testbed::{
+    EngineOptions, EngineProcess, GatewayOptions, GatewayProcess, RedisServer, State, eventually, redis,
+};
 
 use crate::scripted::ScriptedEngine;
 
@@ -9,6 +13,9 @@ use crate::scripted::ScriptedEngine;
 pub(crate) const NARROW_BYTES_MAX: usize = 20_000;
 /// Most spans of one correlation in [`Doors::narrow`].
 pub(crate) const NARROW_SPANS_MAX: usize = 3;
+
+/// For an engine to notice that its store hangs.
+const KNOWN: Duration = Duration::from_secs(30);
 
 /// The processes that all cases share. They end when this is dropped.
 #[derive(Debug)]
@@ -58,6 +65,11 @@ impl Doors {
             start_scripted(),
         )?;
         redis.node().process().pause().context("failed to pause Redis")?;
+        // A request without a span needs no store, and is refused as soon as the engine knows that it is away.
+        eventually("the engine knows that its store is away", KNOWN, async || {
+            matches!(adrift.engine.admin_get("/readyz").await, Ok((503, _)))
+        })
+        .await?;
         Ok(Self { open, narrow, full, adrift, scripted, _engine: engine, _redis: redis })
     }
 }
