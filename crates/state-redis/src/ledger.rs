@@ -22,8 +22,11 @@ pub(crate) async fn read(router: &Router, keys: &Keys) -> Result<Ledger> {
     for answer in answers {
         let mut fields = answer?.into_array().into_iter();
         while let (Some(name), Some(count)) = (fields.next(), fields.next()) {
-            let (name, count) = (name.into_string().unwrap_or_default(), count.as_i64().unwrap_or_default());
-            add(&mut sums, &name, count);
+            let (Some(account), Some(items)) = (name.as_str(), count.as_i64()) else {
+                let (name, count) = (name.as_string(), count.as_string());
+                return Err(error::unavailable(ATTEMPTED, format!("it has an entry {name:?} = {count:?}")));
+            };
+            add(&mut sums, &account, items);
         }
     }
     ledger(&sums).map_err(|name| error::unavailable(ATTEMPTED, format!("it has an account {name:?}")))

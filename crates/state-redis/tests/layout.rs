@@ -132,3 +132,18 @@ async fn what_was_gone_before_anybody_looked_has_expired_unseen() {
         assert_eq!((ledger.spans.kept, ledger.spans.pending, ledger.spans.expired["unseen"]), (1, 0, 1));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_the_ledger_that_is_no_count_is_an_error_that_names_it() {
+    let server = server().await;
+    let store = open(&config(&server));
+    append(&store, "a", "first").await;
+    let keys = keys(&server).await;
+    let (ledger, _) = keys.iter().find(|(key, _)| key.starts_with("n:")).unwrap();
+    for entry in [["spans.kept", "many"], ["spans.unheard_of", "1"]] {
+        server.node().command(&["HSET", ledger, entry[0], entry[1]]).await.unwrap();
+        let error = format!("{:?}", store.get_ledger().await.unwrap_err());
+        assert!(error.contains(entry[0]), "{error}");
+        server.node().command(&["HDEL", ledger, entry[0]]).await.unwrap();
+    }
+}
