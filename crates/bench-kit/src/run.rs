@@ -55,7 +55,12 @@ pub async fn run<R: Row>(
     machine: Machine,
 ) -> ExitCode {
     let scale = if arguments.quick { quick } else { full };
-    match print(arguments, rows, &scale, machine).await {
+    exit_code(print(arguments, rows, &scale, machine).await)
+}
+
+/// How a benchmark ends that answers whether everything could be measured; tells the error if there is one.
+pub fn exit_code(is_measured: anyhow::Result<bool>) -> ExitCode {
+    match is_measured {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

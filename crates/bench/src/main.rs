@@ -31,7 +31,7 @@ use anyhow::Context as _;
 use bench_kit::{
     machine::Machine,
     report::Report,
-    run::{RowArguments, measure, note},
+    run::{RowArguments, exit_code, measure, note},
 };
 use clap::Parser;
 
@@ -42,7 +42,7 @@ use crate::{row::Row, scale::Scale};
 /// what more engines change; and Rotel and a stand-in for what the engine replaces (both installed from PyPI
 /// when their rows are measured for the first time) with the same requests.
 ///
-/// Everything takes about 25 minutes on a quiet machine. Prints markdown tables, or with --json one line with
+/// Everything takes about 20 minutes on a quiet machine. Prints markdown tables, or with --json one line with
 /// the headline figures, in which `failed` names the rows that miss a mark or could not be measured.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
@@ -72,14 +72,7 @@ const EXAMPLES: &str = "Examples:
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            note(&format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(Arguments::parse()).await)
 }
 
 /// Answers whether everything could be measured; what misses its mark was measured too.

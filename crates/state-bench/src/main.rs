@@ -20,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use bench_kit::run::{exit_code, note};
 use clap::Parser;
 
 use crate::{
@@ -69,14 +70,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            note(&format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(Arguments::parse()).await)
 }
 
 /// Answers whether everything could be measured; what misses its mark was measured too.
@@ -179,9 +173,4 @@ impl Arguments {
     fn deployments(&self) -> Vec<Deployment> {
         if self.backend.is_empty() { Deployment::ALL.to_vec() } else { self.backend.clone() }
     }
-}
-
-/// Tells what happens.
-fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
 }
