@@ -97,6 +97,11 @@ test-mutations *arguments:
 fuzz *arguments:
     @cargo run --quiet --package door-fuzz --locked -- "$@"
 
+# Check what is deployed: alerts and their tests, dashboards, manifests, units, configuration of servers
+check-deploy:
+    @cmp -s deploy/check/requirements.txt {{target}}/check-deploy/requirements.txt || just _check-deploy-environment
+    @PYTHONDONTWRITEBYTECODE=1 {{target}}/check-deploy/bin/python deploy/check/check.py
+
 # Everything that must hold before a change is merged
 test: fmt clippy doc unit
 
@@ -137,11 +142,18 @@ build:
 
 # Start the same cluster in containers, where a Docker engine runs
 compose-up:
-    docker compose up --build --detach --wait
+    GIT_REVISION=$(git rev-parse --short HEAD) docker compose up --build --detach --wait
 
 # End the containers and remove their data
 compose-down:
     docker compose down --volumes
+
+# The schemas that `check-deploy` needs, from PyPI.
+_check-deploy-environment:
+    @echo "installing deploy/check/requirements.txt into {{target}}/check-deploy" >&2
+    @python3 -m venv --clear {{target}}/check-deploy
+    @{{target}}/check-deploy/bin/pip install --quiet --disable-pip-version-check --requirement deploy/check/requirements.txt
+    @cp deploy/check/requirements.txt {{target}}/check-deploy/
 
 # Looking at a cluster or ending it must not wait for a build that is not needed.
 _testbed:

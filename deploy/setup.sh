@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, testing and running this project needs on a Debian machine with Rust:
-# a C compiler, redis-server, valkey-server, libfaketime, nss_wrapper, nginx, the OTLP exporters of Python and JavaScript, and just.
+# a C compiler, redis-server, valkey-server, libfaketime, nss_wrapper, nginx, promtool, the OTLP exporters of Python and JavaScript, and just.
 # Says what it does; does nothing when all is there.
 set -eu
 
@@ -90,6 +90,13 @@ install_nginx() {
     if has nginx || [ -x /usr/sbin/nginx ]; then return; fi
     say "no nginx found"
     install_without_service nginx-light nginx
+}
+
+# promtool, which checks and tests the rules.
+install_prometheus() {
+    if has promtool; then return; fi
+    say "no promtool found"
+    install_without_service prometheus prometheus
 }
 
 # Prints a directory that programs are found in from now on, without a new shell.
@@ -215,6 +222,7 @@ install_valkey
 install_faketime
 install_nss_wrapper
 install_nginx
+install_prometheus
 install_clients
 install_just
 say "ready: $(redis-server --version | cut -d ' ' -f 1-3), $(just --version)"

@@ -11,6 +11,7 @@ mod link;
 mod maintain;
 mod measured;
 mod metrics;
+mod peak;
 mod query;
 mod receive;
 mod refusals;

@@ -8,7 +8,7 @@ use state_core::StateManager;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
-use crate::{metrics, unkept::Unkept};
+use crate::{metrics, peak::Peak, unkept::Unkept};
 
 /// How often the store is asked whether it serves, as long as it does: every engine asks all the time.
 const READY_INTERVAL: Duration = Duration::from_secs(1);
@@ -68,11 +68,13 @@ pub(crate) async fn expire(store: Arc<dyn StateManager>) {
 pub(crate) async fn count(store: Arc<dyn StateManager>, unkept: Arc<Unkept>) {
     let mut ticks = interval(COUNT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut peak = Peak::new();
     loop {
         ticks.tick().await;
         let counted = async {
             unkept.enter(async |refused| store.note_refused(refused).await).await?;
-            metrics::correlations(store.get_correlation_count().await?);
+            let correlations = store.get_correlation_count().await?;
+            metrics::correlations(correlations, peak.of(correlations));
             metrics::ledger(&store.get_ledger().await?);
             Ok::<_, state_core::Error>(())
         };

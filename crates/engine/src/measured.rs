@@ -11,6 +11,8 @@ use state_core::{
 };
 use tokio::time::Instant;
 
+use crate::metrics::correlation_operations;
+
 /// A store whose operations are measured.
 #[derive(Debug)]
 pub(crate) struct Measured {
@@ -40,14 +42,17 @@ impl Measured {
 #[async_trait]
 impl StateManager for Measured {
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Outcome>> {
+        correlation_operations(batch.len());
         self.measure("append", self.store.append(batch)).await
     }
 
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {
+        correlation_operations(1);
         self.measure("get_correlation", self.store.get_correlation(key)).await
     }
 
     async fn get_summary(&self, key: &CorrelationKey) -> Result<Option<Summary>> {
+        correlation_operations(1);
         self.measure("get_summary", self.store.get_summary(key)).await
     }
 
@@ -57,10 +62,12 @@ impl StateManager for Measured {
         entry: CorrelationEntry,
         ttl: Option<Duration>,
     ) -> Result<()> {
+        correlation_operations(1);
         self.measure("set_correlation", self.store.set_correlation(key, entry, ttl)).await
     }
 
     async fn delete_correlation(&self, key: &CorrelationKey) -> Result<bool> {
+        correlation_operations(1);
         self.measure("delete_correlation", self.store.delete_correlation(key)).await
     }
 
@@ -73,6 +80,7 @@ impl StateManager for Measured {
     }
 
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>> {
+        correlation_operations(finishes.len());
         self.measure("finish", self.store.finish(finishes)).await
     }
 

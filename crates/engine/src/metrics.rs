@@ -65,7 +65,8 @@ pub const METRICS: &[Metric] = &[
         name: "state_manager_operations_total",
         kind: Kind::Counter,
         unit: None,
-        help: "Operations on the state, by type (memory, redis, redis-cluster) and operation.",
+        help: "Calls of the state, by type (memory, redis, redis-cluster) and operation. A call may be about many \
+               correlations; those are counted by correlation_operations_total.",
     },
     Metric {
         name: "state_manager_errors_total",
@@ -78,6 +79,13 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Histogram,
         unit: Some(Unit::Seconds),
         help: "Time of operations on the state, by type and operation.",
+    },
+    Metric {
+        name: "correlation_operations_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Correlations that this engine appended to, read, replaced, deleted or closed: each one of a call \
+               counts, whatever came of it.",
     },
     Metric {
         name: "state_ledger_items",
@@ -107,7 +115,16 @@ pub const METRICS: &[Metric] = &[
         name: "active_correlations_total",
         kind: Kind::Gauge,
         unit: None,
-        help: "Correlations in the whole store, counted every fifteen seconds.",
+        help: "Correlations in the whole state that have not expired, counted every fifteen seconds. Several \
+               engines of one state tell the same.",
+    },
+    Metric {
+        name: "correlation_count",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "active_correlations_total as one that seldom falls: it rises at once, and falls once in fifteen \
+               minutes at most. So rate() of it is the growth of the state, which it is not of a gauge that \
+               goes up and down.",
     },
     Metric {
         name: "engine_closed_correlations_total",
@@ -197,6 +214,20 @@ pub const METRICS: &[Metric] = &[
         unit: None,
         help: "Attempts that failed because a Redis server did not answer, was lost, or could not serve.",
     },
+    Metric {
+        name: "redis_up",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "1 if every primary could keep the state when it was last asked, which is each second, else 0. \
+               Only with state in Redis.",
+    },
+    Metric {
+        name: "redis_duration_seconds",
+        kind: Kind::Histogram,
+        unit: Some(Unit::Seconds),
+        help: "Time of one pipeline of commands to one Redis server until its answer or until it was given up, \
+               its wait for replicas included. An operation of state_manager_duration_seconds may take several.",
+    },
 ];
 
 /// The value of the label `signal`.
@@ -246,8 +277,15 @@ pub(crate) fn named_in_text(items: u64) {
     counter!("engine_items_named_in_text_total").increment(items);
 }
 
-pub(crate) fn correlations(count: u64) {
+/// How many correlations there are, and lately were.
+pub(crate) fn correlations(count: u64, lately: u64) {
     gauge!("active_correlations_total").set(count as f64);
+    gauge!("correlation_count").set(lately as f64);
+}
+
+/// A call was about so many correlations.
+pub(crate) fn correlation_operations(correlations: usize) {
+    counter!("correlation_operations_total").increment(correlations as u64);
 }
 
 /// What the ledger says now. Several engines of one state tell the same.

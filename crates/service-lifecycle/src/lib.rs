@@ -84,7 +84,7 @@ pub use config::{
 };
 pub use files::{FileError, Files, Watched};
 pub use line::line_at;
-pub use metric::{Kind, Metric};
+pub use metric::{Kind, METRICS, Metric};
 pub use port::{BindError, Connection, Listener, Tls, TlsConfig, TlsKeys, bind, serve_http};
 pub use process::{App, Process, run};
 pub use readiness::{Check, Readiness};

@@ -27,13 +27,19 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Counts observations in buckets, chosen by the unit in its name: `_seconds` or `_bytes`.
+    /// Counts observations in buckets, chosen by the end of its name: `_lag_seconds`, `_seconds` or `_bytes`.
     Histogram,
 }
 
-/// From a cached answer (0.5 ms) to the 10 s after which OTLP clients give up by default.
-const SECONDS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// From an operation in memory (10 µs) to the 10 s after which OTLP clients give up by default.
+const SECONDS: &[f64] = &[
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
+    0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// How late something is: up to an hour, since what is late waits for others.
+const LAG_SECONDS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
 /// From one small span to the 64 MiB that OTLP recommends as the largest request.
 const BYTES: &[f64] = &[
@@ -50,7 +56,7 @@ const BYTES: &[f64] = &[
 ];
 
 /// What every process tells about itself, `build_info` apart, which carries the app's name.
-pub(crate) const OWN: &[Metric] = &[
+pub const METRICS: &[Metric] = &[
     Metric {
         name: "process_start_time_seconds",
         kind: Kind::Gauge,
@@ -89,6 +95,8 @@ pub(crate) fn recorder() -> PrometheusRecorder {
     let suffix = |unit: &str| Matcher::Suffix(unit.to_owned());
     PrometheusBuilder::new()
         .set_buckets_for_metric(suffix("_seconds"), SECONDS)
+        // Suffixes are tried in the order of the alphabet, so this one comes before `_seconds`.
+        .and_then(|builder| builder.set_buckets_for_metric(suffix("_lag_seconds"), LAG_SECONDS))
         .and_then(|builder| builder.set_buckets_for_metric(suffix("_bytes"), BYTES))
         .expect("the bucket lists are not empty")
         .build_recorder()
@@ -96,7 +104,7 @@ pub(crate) fn recorder() -> PrometheusRecorder {
 
 /// Describes the metrics of `app` to the recorder in place and sets those about the process itself.
 pub(crate) fn describe(app: &App) {
-    for metric in OWN.iter().chain(app.metrics.iter().copied().flatten()) {
+    for metric in METRICS.iter().chain(app.metrics.iter().copied().flatten()) {
         let (name, help) = (metric.name, metric.help);
         let unit = metric.unit.unwrap_or(Unit::Count);
         match metric.kind {
@@ -134,6 +142,7 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             describe(&app);
             metrics::histogram!("some_request_duration_seconds").record(0.003);
+            metrics::histogram!("some_lag_seconds").record(400.0);
         });
         let text = recorder.handle().render();
         for line in [
@@ -141,6 +150,8 @@ mod tests {
             "# TYPE some_request_duration_seconds histogram",
             r#"some_request_duration_seconds_bucket{le="0.0025"} 0"#,
             r#"some_request_duration_seconds_bucket{le="0.005"} 1"#,
+            r#"some_lag_seconds_bucket{le="300"} 0"#,
+            r#"some_lag_seconds_bucket{le="900"} 1"#,
             r#"some_app_build_info{version="1.2.3",revision="abc"} 1"#,
             "# TYPE process_start_time_seconds gauge",
         ] {

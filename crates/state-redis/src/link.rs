@@ -19,9 +19,10 @@ use fred::{
     },
 };
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tracing::debug;
 
-use crate::config::Address;
+use crate::{config::Address, metric};
 
 /// A Redis command with its arguments.
 #[derive(Debug, Clone)]
@@ -132,10 +133,15 @@ impl Link {
                 return vec![Err(error); expected];
             }
         }
+        let sent = Instant::now();
         let results = pipeline.try_all::<Value>().await;
         let timed_out = results
             .first()
             .is_some_and(|result| result.as_ref().is_err_and(|error| *error.kind() == ErrorKind::Timeout));
+        // What a connection that is down refuses at once says nothing about Redis.
+        if timed_out || results.iter().any(Result::is_ok) {
+            metric::took(sent.elapsed());
+        }
         if !timed_out {
             connection.answered.fetch_add(1, Ordering::Relaxed);
         } else if connection.answered.load(Ordering::Relaxed) == answered {

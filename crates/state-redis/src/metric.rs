@@ -1,6 +1,8 @@
 //! What this backend counts, beside what is counted of any store.
 
-use metrics::{counter, gauge};
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
 
 /// Bytes of appends that are on their way; refused beyond `in_flight_bytes_max`.
 pub(crate) fn in_flight(bytes: usize) {
@@ -10,6 +12,16 @@ pub(crate) fn in_flight(bytes: usize) {
 /// An append was refused because too much was on its way.
 pub(crate) fn in_flight_refused() {
     counter!("state_redis_in_flight_refusals_total").increment(1);
+}
+
+/// Whether every primary could keep state when it was last asked.
+pub(crate) fn up(is_up: bool) {
+    gauge!("redis_up").set(if is_up { 1.0 } else { 0.0 });
+}
+
+/// A pipeline was answered, or was given up.
+pub(crate) fn took(time: Duration) {
+    histogram!("redis_duration_seconds").record(time.as_secs_f64());
 }
 
 /// A server did not answer, or the connection to it was lost.

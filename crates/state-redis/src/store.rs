@@ -32,6 +32,7 @@ use crate::{
     link::Command,
     list,
     look::{Wanted, look},
+    metric,
     node::NodeConfig,
     packed::Packer,
     router::Router,
@@ -123,6 +124,29 @@ impl RedisStateManager {
         // Each caller waits for its own time, not for those before it in turn.
         let opened = timeout_at(deadline, self.verified.get_or_try_init(verify));
         opened.await.unwrap_or_else(|_| Err(error::unavailable(attempted, "Redis was not reached in time")))
+    }
+
+    /// Asks every primary whether it can keep state.
+    async fn reach(&self) -> Result<()> {
+        let attempted = "reach Redis";
+        self.in_flight.publish();
+        self.open(attempted).await?;
+        let deadline = self.router.deadline();
+        let inspect = async || {
+            let primaries = self.router.servers().primaries();
+            try_join_all(primaries.iter().map(|node| schema::reach(attempted, node))).await
+        };
+        match timeout_at(deadline, inspect()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                if error.is_retryable() {
+                    // Whoever did not answer may have been replaced.
+                    let _ = self.router.servers().look(attempted, deadline).await;
+                }
+                Err(error)
+            }
+            Err(_) => Err(error::unavailable(attempted, "a Redis primary did not answer in time")),
+        }
     }
 
     fn keys_of(&self, bucket: Bucket, members: &[Bytes]) -> Vec<Bytes> {
@@ -403,25 +427,9 @@ impl StateManager for RedisStateManager {
     }
 
     async fn ready(&self) -> Result<()> {
-        let attempted = "reach Redis";
-        self.in_flight.publish();
-        self.open(attempted).await?;
-        let deadline = self.router.deadline();
-        let inspect = async || {
-            let primaries = self.router.servers().primaries();
-            try_join_all(primaries.iter().map(|node| schema::reach(attempted, node))).await
-        };
-        match timeout_at(deadline, inspect()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                if error.is_retryable() {
-                    // Whoever did not answer may have been replaced.
-                    let _ = self.router.servers().look(attempted, deadline).await;
-                }
-                Err(error)
-            }
-            Err(_) => Err(error::unavailable(attempted, "a Redis primary did not answer in time")),
-        }
+        let reached = self.reach().await;
+        metric::up(reached.is_ok());
+        reached
     }
 
     fn backend(&self) -> Backend {
