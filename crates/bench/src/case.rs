@@ -30,8 +30,8 @@ pub(crate) enum Door {
 }
 
 /// The large requests of a Collector.
-const LARGE: Shape = Shape { request_spans: 1_000, trace_spans: 10 };
-const MEDIUM: Shape = Shape { request_spans: 100, trace_spans: 10 };
+pub(crate) const LARGE: Shape = Shape { request_spans: 1_000, trace_spans: 10 };
+pub(crate) const MEDIUM: Shape = Shape { request_spans: 100, trace_spans: 10 };
 /// The small ones of an SDK.
 const SMALL: Shape = Shape { request_spans: 20, trace_spans: 10 };
 /// A request of one trace.

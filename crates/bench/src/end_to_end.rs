@@ -30,6 +30,7 @@ pub(crate) const P99: &str = "p99 at half of it";
 pub(crate) const P99_9: &str = "p99.9 at half of it";
 const REFUSED: &str = "requests refused, in all";
 pub(crate) const CLOSED: &str = "traces closed meanwhile, of those due";
+pub(crate) const CLOSED_AT_HALF: &str = "traces closed at half of it, of those due";
 pub(crate) const DELIVERED: &str = "spans delivered per second meanwhile";
 const ENDPOINT: &str = "CPU of benchmark and endpoint per span";
 
@@ -47,8 +48,8 @@ struct Running {
     sink: Option<Sink>,
 }
 
-/// What one load at the maximum has shown.
-struct AtMax {
+/// What one load has shown.
+struct Found {
     report: Report,
     /// Correlations closed, of those that could be; unknown when hardly any could.
     closed: Option<f64>,
@@ -79,18 +80,18 @@ pub(crate) async fn measure(case: &Case, scale: &Scale) -> anyhow::Result<Vec<Fi
             running = Running::start(case).await?;
         }
         let warmup = if is_fresh { scale.warmup } else { scale.rewarmup };
-        let found = running.at_max(load(max, warmup, scale.time), is_fresh).await?;
+        let found = running.load(load(max, warmup, scale.time), is_fresh).await?;
         note(&format!("{}: {}", case.name, found.describe()));
         at_max.push(found);
     }
     let spans = median(at_max.iter().map(|found| found.report.spans_per_second).collect());
-    if case.state == State::Memory {
-        running = Running::start(case).await?;
-    }
+    // What the maximum has left to be closed is not of this rate.
+    running = Running::start(case).await?;
     let mut at_half = Vec::new();
     for repetition in 0..scale.repetitions {
-        let warmup = if repetition == 0 { scale.warmup } else { scale.rewarmup };
-        at_half.push(running.send(load(Pace::Rate(spans / 2.0), warmup, scale.time)).await?);
+        let is_fresh = repetition == 0;
+        let warmup = if is_fresh { scale.warmup } else { scale.rewarmup };
+        at_half.push(running.load(load(Pace::Rate(spans / 2.0), warmup, scale.time), is_fresh).await?);
     }
     Ok(case.figures(&at_max, &at_half))
 }
@@ -103,12 +104,12 @@ impl Case {
         }
     }
 
-    fn figures(&self, at_max: &[AtMax], at_half: &[Report]) -> Vec<Figure> {
-        let of = |figure: fn(&AtMax) -> f64| median(at_max.iter().map(figure).collect());
+    fn figures(&self, at_max: &[Found], at_half: &[Found]) -> Vec<Figure> {
+        let of = |figure: fn(&Found) -> f64| median(at_max.iter().map(figure).collect());
         let rate = |name, value| Figure::new(name, Unit::PerSecond, value);
         let cost = |name, value| Figure::new(name, Unit::Microseconds, value);
         let latency = |name, figure: fn(&Report) -> f64| {
-            cost(name, median(at_half.iter().map(|report| figure(report) * 1e3).collect()))
+            cost(name, median(at_half.iter().map(|found| figure(&found.report) * 1e3).collect()))
         };
         let mut traces = rate(TRACES, of(|found| found.report.traces_per_second));
         traces.mark = self.traces_mark.map(Mark::AtLeast);
@@ -127,12 +128,13 @@ impl Case {
             figures.push(rate(DELIVERED, of(|found| found.delivered)));
             figures.push(cost(ENDPOINT, of(|found| found.endpoint_us)));
         }
-        let closed: Vec<f64> = at_max.iter().filter_map(|found| found.closed).collect();
-        if !closed.is_empty() {
-            figures.push(Figure::new(CLOSED, Unit::Share, median(closed)));
+        for (name, loads) in [(CLOSED, at_max), (CLOSED_AT_HALF, at_half)] {
+            let closed: Vec<f64> = loads.iter().filter_map(|found| found.closed).collect();
+            if !closed.is_empty() {
+                figures.push(Figure::new(name, Unit::Share, median(closed)));
+            }
         }
-        let refused =
-            at_max.iter().map(|found| &found.report).chain(at_half).map(Report::disturbed).sum::<u64>();
+        let refused = at_max.iter().chain(at_half).map(|found| found.report.disturbed()).sum::<u64>();
         figures.push(Figure::new(REFUSED, Unit::Count, refused as f64).with_mark(Mark::AtMost(0.0)));
         figures.extend([
             latency(P50, |report| report.latency_ms.p50),
@@ -157,7 +159,7 @@ impl Running {
         Ok(Self { deployment, gateway, sink })
     }
 
-    async fn at_max(&self, load: Load, is_fresh: bool) -> anyhow::Result<AtMax> {
+    async fn load(&self, load: Load, is_fresh: bool) -> anyhow::Result<Found> {
         let (closed, delivered, used) = (self.closed().await?, self.delivered(), cpu::of_this_process()?);
         // Warming counts here too: what is closed and delivered meanwhile has come then.
         let time = load.warmup + load.time;
@@ -165,7 +167,7 @@ impl Running {
         let due = if is_fresh { time.saturating_sub(GRACE) } else { time };
         let closed = (self.closed().await? - closed) / (report.traces_per_second * due.as_secs_f64());
         let seconds = time.as_secs_f64();
-        Ok(AtMax {
+        Ok(Found {
             closed: (due > time / 4).then_some(closed),
             delivered: (self.delivered() - delivered) / seconds,
             endpoint_us: micros(cpu::of_this_process()? - used) / (report.spans_per_second * seconds),
@@ -197,7 +199,7 @@ impl Running {
     }
 }
 
-impl AtMax {
+impl Found {
     fn describe(&self) -> String {
         let report = &self.report;
         format!(

@@ -21,9 +21,9 @@ use crate::{
 /// Decides all ids and names; each load has the next one.
 const SEED: u64 = 4_800;
 pub(crate) const ENGINES: [usize; 3] = [1, 3, 10];
-/// Each engine has as many on their way as it had alone, as engines that are added for more load have.
-const SHAPE: Shape = Shape { request_spans: 100, trace_spans: 10 };
-const IN_FLIGHT_EACH: usize = 32;
+/// Spans per second for all engines together: less than one takes, so that every trace is closed meanwhile, however
+/// many engines there are.
+const RATE: f64 = 1e5;
 /// How much dearer a span may be with more engines.
 const MARK: f64 = 1.1;
 /// There and not back: answers come at once.
@@ -46,24 +46,21 @@ struct Found {
     network: f64,
 }
 
-/// CPU and commands for each span, as much as comes in.
-pub(crate) async fn cost(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
+/// CPU and commands for each span at the same rate.
+pub(crate) async fn cost(shape: Shape, scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let mut first = None;
     for engines in ENGINES {
         let deployment = Deployment::start(&Plan { engines, ..Plan::new(State::Cluster) }).await?;
-        let found = several(&deployment, SHAPE, IN_FLIGHT_EACH * engines, scale).await?;
+        let found = several(&deployment, shape, Pace::Rate(RATE), scale).await?;
         let of = |figure: fn(&Found) -> f64| median(found.iter().map(figure).collect());
         let cpu = of(|found| found.report.cpu_us("engine") + found.report.cpu_us("redis"));
         let commands = of(|found| found.commands * 1e3);
         let name = |figure| told(engines, figure);
         figures.push(Figure::new(name(CPU), Unit::Microseconds, cpu));
         figures.push(Figure::new(name(COMMANDS), Unit::Count, commands));
-        figures.push(Figure::new(
-            name("spans per second"),
-            Unit::PerSecond,
-            of(|found| found.report.spans_per_second),
-        ));
+        let p99 = of(|found| found.report.latency_ms.p99 * 1e3);
+        figures.push(Figure::new(name("p99"), Unit::Microseconds, p99));
         let rss = of(|found| found.report.rss_bytes("engine")) / engines as f64;
         figures.push(Figure::new(name("memory of each"), Unit::Bytes, rss));
         let (first_cpu, first_commands) = *first.get_or_insert((cpu, commands));
@@ -89,7 +86,8 @@ pub(crate) async fn distance(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         for node in deployment.nodes() {
             node.proxy().turn(Network::Slow(DISTANCE));
         }
-        let found = several(&deployment, ALONE, IN_FLIGHT_FAR * engines, scale).await?;
+        let found =
+            several(&deployment, ALONE, Pace::Max { in_flight: IN_FLIGHT_FAR * engines }, scale).await?;
         let of = |figure: fn(&Found) -> f64| median(found.iter().map(figure).collect());
         let rate = of(|found| found.report.requests_per_second());
         let busy = of(|found| {
@@ -120,14 +118,14 @@ pub(crate) fn told(engines: usize, figure: &str) -> String {
 async fn several(
     deployment: &Deployment,
     shape: Shape,
-    in_flight: usize,
+    pace: Pace,
     scale: &Scale,
 ) -> anyhow::Result<Vec<Found>> {
     let load = |seed, time| Load {
         targets: deployment.engines().iter().map(EngineProcess::url).collect(),
         protocol: Protocol::Grpc,
         shape,
-        pace: Pace::Max { in_flight },
+        pace,
         warmup: Duration::ZERO,
         time,
         seed: SEED + seed,

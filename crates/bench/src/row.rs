@@ -3,7 +3,7 @@
 use bench_kit::figure::Figure;
 
 use crate::{
-    case::{CASES, Case},
+    case::{CASES, Case, LARGE, MEDIUM},
     end_to_end, engines, fleet, forwarders, pending, replaced,
     scale::Scale,
 };
@@ -14,6 +14,7 @@ pub(crate) enum Row {
     EndToEnd(&'static Case),
     Pending,
     Engines,
+    EnginesSmall,
     Distance,
     Join,
     Rolling,
@@ -33,6 +34,7 @@ impl Row {
         let further = [
             Self::Pending,
             Self::Engines,
+            Self::EnginesSmall,
             Self::Distance,
             Self::Join,
             Self::Rolling,
@@ -58,6 +60,7 @@ impl bench_kit::run::Row for Row {
             Self::EndToEnd(case) => case.name,
             Self::Pending => "pending",
             Self::Engines => "engines",
+            Self::EnginesSmall => "engines-100",
             Self::Distance => "distance",
             Self::Join => "join",
             Self::Rolling => "rolling",
@@ -73,10 +76,11 @@ impl bench_kit::run::Row for Row {
             Self::EndToEnd(case) => case.text,
             Self::Pending => "what spans take that wait for the rest of their trace",
             Self::Engines => {
-                "more engines on a Redis Cluster of 3 primaries, 32 requests of 100 spans at once to each"
+                "100,000 spans a second for more engines on a Redis Cluster of 3 primaries, 1,000 in a request"
             }
+            Self::EnginesSmall => "`engines` with 100 spans in a request",
             Self::Distance => {
-                "the same with Redis 2 ms away, 16 requests of one trace at once to each engine"
+                "more engines with Redis 2 ms away, 16 requests of one trace at once to each engine"
             }
             Self::Join => "a third engine starts behind a gateway under load",
             Self::Rolling => {
@@ -93,7 +97,8 @@ impl bench_kit::run::Row for Row {
         match self {
             Self::EndToEnd(case) => end_to_end::measure(case, scale).await,
             Self::Pending => pending::measure(scale).await,
-            Self::Engines => engines::cost(scale).await,
+            Self::Engines => engines::cost(LARGE, scale).await,
+            Self::EnginesSmall => engines::cost(MEDIUM, scale).await,
             Self::Distance => engines::distance(scale).await,
             Self::Join => fleet::join(scale).await,
             Self::Rolling => fleet::rolling(scale).await,

@@ -8,11 +8,11 @@ use bench_kit::{
 };
 
 use crate::end_to_end::{
-    CLOSED, DELIVERED, ENGINE, GATEWAY, GENERATOR, P50, P99, P99_9, REDIS, SPANS, TRACES,
+    CLOSED, CLOSED_AT_HALF, DELIVERED, ENGINE, GATEWAY, GENERATOR, P50, P99, P99_9, REDIS, SPANS, TRACES,
 };
 
 /// Columns of the table of rows end to end: the head, and the figure below it.
-const COLUMNS: [(&str, &str); 11] = [
+const COLUMNS: [(&str, &str); 12] = [
     ("traces/s", TRACES),
     ("spans/s", SPANS),
     ("engine", ENGINE),
@@ -21,6 +21,7 @@ const COLUMNS: [(&str, &str); 11] = [
     ("generator", GENERATOR),
     ("closed", CLOSED),
     ("delivered/s", DELIVERED),
+    ("closed at half", CLOSED_AT_HALF),
     ("p50", P50),
     ("p99", P99),
     ("p99.9", P99_9),

@@ -3,33 +3,41 @@
 
 mod agenda;
 mod finish;
+mod settle;
 mod verdict;
 
 use std::{sync::Arc, time::Duration};
 
-use otlp_codec::Structure;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use rand::Rng as _;
-use state_core::{Claim, Finish, Finished, Release, StateManager};
+use state_core::{Claim, StateManager};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::{activity::Activity, link::Linker, metrics, watch::Watchers};
+use crate::{activity::Activity, link::Linker, watch::Watchers};
 use agenda::Agenda;
+use settle::{Settled, Settler};
 use verdict::Verdict;
 pub(crate) use verdict::{Cause, Close, Rules};
 
 /// How often an engine looks for what is due that has taken something in lately. A close is later by half
 /// of it on average.
 const TICK: Duration = Duration::from_millis(300);
+/// How often an engine looks that has found much: what is due is closed evenly rather than all at once, when
+/// requests would wait.
+const BUSY_TICK: Duration = Duration::from_millis(50);
 /// How often any other looks, for those whose engine is gone: ten engines keep an idle Redis busy for less
 /// than a hundredth of a core.
 const IDLE_TICK: Duration = Duration::from_secs(5);
-/// Most correlations of one look.
-const CLAIMED_MAX: usize = 512;
-/// So many in one look mean that there are more. Far fewer than are taken at most: some are put back, or the
-/// bytes of a look are bounded.
+/// Most correlations of one round. Larger ones keep the store from what clients wait for.
+const CLAIMED_MAX: usize = 128;
+/// So many in one round mean that there are more. Far fewer than are taken at most: some are put back, or the
+/// bytes of a round are bounded.
 const MUCH: usize = CLAIMED_MAX / 4;
+/// Rounds at once while there is much: each waits for five answers of the store in a row, which come late when
+/// much is appended.
+const ROUNDS_MAX: usize = 4;
 /// How long a claim is this engine's. Far longer than what is done with it, and short enough for those
 /// of an engine that dies.
 const LEASE: Duration = Duration::from_secs(10);
@@ -40,12 +48,7 @@ const CALM: Duration = Duration::from_secs(10);
 pub(crate) struct Closer {
     store: Arc<dyn StateManager>,
     rules: Rules,
-    /// Where they are handed over; `None` where nobody is to get them.
-    delivery: Option<delivery::Handle>,
-    /// What links traces to those that led to them; `None` where they are not linked.
-    linker: Option<Linker>,
-    /// Who is told of them.
-    watchers: Watchers,
+    settler: Settler,
     /// What this engine does besides.
     activity: Activity,
     /// When to look at what it has put back.
@@ -63,24 +66,21 @@ impl Closer {
         watchers: Watchers,
         activity: Activity,
     ) -> Self {
-        Self {
-            store,
-            rules,
-            delivery,
-            linker,
-            watchers,
-            activity,
-            agenda: Agenda::new(),
-            calm_from: Instant::now(),
-        }
+        let settler = Settler { store: Arc::clone(&store), delivery, linker, watchers };
+        Self { store, rules, settler, activity, agenda: Agenda::new(), calm_from: Instant::now() }
     }
 
     /// Closes until it is stopped; what it has begun by then is finished and handed over.
     pub(crate) async fn run(mut self, stopped: CancellationToken) -> Self {
         loop {
-            let is_active = self.activity.is_within(self.rules.grace + CALM) | self.close_due(&stopped).await;
+            let claimed = self.close_due(&stopped).await;
+            let is_active = claimed > 0 || self.activity.is_within(self.rules.grace + CALM);
+            let tick = match claimed {
+                MUCH.. => BUSY_TICK,
+                _ if is_active => TICK,
+                _ => IDLE_TICK,
+            };
             // Engines that started together do not look together for ever.
-            let tick = if is_active { TICK } else { IDLE_TICK };
             let pause = tick.mul_f64(rand::rng().random_range(0.8..1.2));
             let pause = self.agenda.next().map_or(pause, |next| next.min(pause));
             tokio::select! {
@@ -102,87 +102,42 @@ impl Closer {
             if claims.is_empty() {
                 return Ok(());
             }
-            self.settle(claims, |claim, structure| Verdict::Close(verdict::last(claim, structure))).await?;
+            let judge = |claim: &Claim, structure: &_| Verdict::Close(verdict::last(claim, structure));
+            self.settler.settle(claims, judge).await.answer?;
         }
     }
 
     /// Takes what is due, decides, and closes or gives back, until there is little left or it is stopped;
-    /// answers whether there was anything. While there is much, the next are taken as these are closed: each
-    /// step waits for the store.
-    async fn close_due(&mut self, stopped: &CancellationToken) -> bool {
-        let store = Arc::clone(&self.store);
-        let mut claims = self.noted(store.claim_due(CLAIMED_MAX, LEASE).await).unwrap_or_default();
-        let is_any = !claims.is_empty();
-        while !claims.is_empty() {
-            let is_much = claims.len() >= MUCH && !stopped.is_cancelled();
-            let (rules, unrest) = (self.rules, self.calm_from.saturating_duration_since(Instant::now()));
-            let judge = |claim: &Claim, structure: &_| verdict::judge(claim, structure, &rules, unrest);
-            let next =
-                async { if is_much { store.claim_due(CLAIMED_MAX, LEASE).await } else { Ok(Vec::new()) } };
-            let (settled, next) = tokio::join!(self.settle(claims, judge), next);
-            self.noted(settled);
-            claims = self.noted(next).unwrap_or_default();
-        }
-        is_any
-    }
-
-    /// Notes if the store does not answer.
-    fn noted<T>(&mut self, answer: state_core::Result<T>) -> Option<T> {
-        answer
-            .inspect_err(|error| {
+    /// answers how many the largest round has taken.
+    async fn close_due(&mut self, stopped: &CancellationToken) -> usize {
+        let (store, settler, rules) = (&self.store, &self.settler, &self.rules);
+        let round = |unrest: Duration| async move {
+            let claims = store.claim_due(CLAIMED_MAX, LEASE).await?;
+            let claimed = claims.len();
+            let judge = |claim: &Claim, structure: &_| verdict::judge(claim, structure, rules, unrest);
+            Ok((claimed, settler.settle(claims, judge).await))
+        };
+        let mut rounds = FuturesUnordered::new();
+        rounds.push(round(unrest(self.calm_from)));
+        let mut claimed_most = 0;
+        while let Some(answer) = rounds.next().await {
+            let (claimed, settled) = answer.unwrap_or_else(|error| (0, Settled::failed(error)));
+            claimed_most = claimed_most.max(claimed);
+            settled.look_after.into_iter().for_each(|after| self.agenda.note(after));
+            if let Err(error) = settled.answer {
                 // The readiness check tells of a store that does not answer.
-                debug!(error = error as &dyn std::error::Error, "closing was put off");
-                self.calm_from = Instant::now() + CALM.min(self.rules.window);
-            })
-            .ok()
-    }
-
-    /// Closes or gives back, as each is judged.
-    async fn settle(
-        &mut self,
-        claims: Vec<Claim>,
-        judge: impl Fn(&Claim, &Structure) -> Verdict,
-    ) -> state_core::Result<()> {
-        let (mut closing, mut releases) = (Vec::new(), Vec::new());
-        for claim in claims {
-            match judge(&claim, &structure(&claim)) {
-                Verdict::Close(close) => closing.push((claim, close)),
-                Verdict::Wait(look_after) => {
-                    self.agenda.note(look_after);
-                    releases.push(Release { ticket: claim.ticket, look_after });
-                }
+                debug!(error = &error as &dyn std::error::Error, "closing was put off");
+                self.calm_from = Instant::now() + CALM.min(rules.window);
+            }
+            while claimed >= MUCH && rounds.len() < ROUNDS_MAX && !stopped.is_cancelled() {
+                rounds.push(round(unrest(self.calm_from)));
             }
         }
-        if let Some(linker) = &self.linker {
-            linker.link(closing.iter_mut().map(|(claim, _)| claim)).await;
-        }
-        let offer = self.delivery.as_ref().map(delivery::Handle::offer);
-        let outbox = offer.as_ref().map(delivery::Offer::outbox);
-        let finishes: Vec<Finish> =
-            closing.iter().map(|(claim, close)| Finish { outbox, ..claim.finish(close.note()) }).collect();
-        let finish = finish::finish(finishes, |finishes| self.store.finish(finishes));
-        let (finished, released) = tokio::join!(finish, self.store.release(releases));
-        for ((claim, close), finished) in closing.iter().zip(finished?) {
-            match finished {
-                Finished::Finished if claim.has_news() => {
-                    metrics::closed(close.cause.as_str());
-                    offer.iter().for_each(|offer| offer.hand_over(claim));
-                    self.watchers.tell(claim, close);
-                }
-                Finished::Finished => metrics::closed("no_news"),
-                Finished::Changed | Finished::Lost => {}
-            }
-        }
-        released
+        claimed_most
     }
 }
 
-/// How the spans hang together. Malformed ids make a trace that is never whole: it is closed when it is idle.
-fn structure(claim: &Claim) -> Structure {
-    let payloads = claim.entry.spans.iter().map(|fragment| &fragment.payload()[..]);
-    Structure::read(payloads).unwrap_or_else(|error| {
-        let key = &claim.ticket.key;
-        warn!(%key, error = &error as &dyn std::error::Error, "the structure of a trace cannot be read");
-        Structure::default()
-    })
+/// How long it still does not count that nothing has arrived.
+fn unrest(calm_from: Instant) -> Duration {
+    calm_from.saturating_duration_since(Instant::now())
 }

@@ -66,7 +66,8 @@ pub(crate) async fn look(
     }
     let slots: Vec<_> = calls.iter().map(|(slot, _)| *slot).collect();
     let mut answers: Vec<_> = router.call_each(attempted, calls, deadline).await;
-    let first = router.turn() % ranges.len();
+    // Where the look before ended if the buckets were full: looks at the same time find something else each.
+    let first = router.turn() * (max / max_of_bucket).max(1) % ranges.len();
     ranges.rotate_left(first);
     let (mut left, mut found) = (max, Found { members: Vec::new(), unanswered: None });
     for (bucket, place) in ranges {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fred::prelude::Value;
 use state_core::{CorrelationKey, Error, Result};
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 use tracing::warn;
 
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
     look::Found,
     router::Router,
 };
+
+/// So many are read before what else is to be done gets its turn.
+const READ_IN_A_ROW: usize = 64;
 
 /// Correlations that were taken.
 pub(crate) struct Taken {
@@ -90,7 +93,12 @@ impl Taken {
         });
         let answers = router.call_each(attempted, calls.collect(), deadline).await;
         let mut contents = Vec::with_capacity(correlations.len());
-        for (Correlation { key, mark, .. }, answer) in correlations.into_iter().zip(answers) {
+        for (place, (Correlation { key, mark, .. }, answer)) in
+            correlations.into_iter().zip(answers).enumerate()
+        {
+            if place % READ_IN_A_ROW == READ_IN_A_ROW - 1 {
+                yield_now().await;
+            }
             let content = match answer {
                 Ok(fields) => Content::read(fields.into_array(), mark.now),
                 Err(error) => {
