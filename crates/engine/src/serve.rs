@@ -43,6 +43,9 @@ use crate::{
 
 /// What the gRPC port is called in metrics, and its section in the configuration.
 const DOOR: &str = "grpc";
+/// Every gateway asks for the first several times a second; the second lasts for days.
+const UNTRACED: &[&str] =
+    &["/correlation.v1.CorrelationService/DescribeState", "/correlation.v1.WatchService/Watch"];
 /// Of the time for draining, what is left for the store when nothing more is delivered.
 const RESERVE: Duration = Duration::from_secs(5);
 
@@ -56,8 +59,8 @@ type Watches = WatchServiceServer<Watch>;
 /// # Errors
 /// A port that cannot be used, a store that can never serve as it is configured.
 pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> anyhow::Result<()> {
-    let Process { config, readiness, shutdown, files } = process;
-    let store: Arc<dyn StateManager> = Arc::new(Measured::new(store));
+    let Process { config, readiness, shutdown, files, tracer } = process;
+    let store: Arc<dyn StateManager> = Arc::new(Measured::new(store, tracer.clone()));
     let check = readiness.check("state");
     announce(&config, store.backend());
 
@@ -78,6 +81,8 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
         routes: routes(&config.grpc, receiver, query, watch)?,
         names: &[Traces::NAME, Logs::NAME, Correlations::NAME, Watches::NAME],
         timeout: Some(Duration::from_millis(config.grpc.timeout_ms)),
+        tracer,
+        untraced: UNTRACED,
     };
 
     // Ends with the set, that is with this function.

@@ -17,6 +17,7 @@ mod receive;
 mod rest;
 mod server;
 mod status;
+mod traced;
 
 pub use config::{
     EngineTlsConfig, EngineUrl, EnginesConfig, EventsConfig, GatewayConfig, HttpConfig, OtlpGrpcConfig,
