@@ -25,10 +25,11 @@ use tonic::{
     server::NamedService,
     service::{Routes, RoutesBuilder},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     activity::Activity,
+    announce::announce,
     close::Closer,
     config::{Config, GrpcConfig},
     end,
@@ -62,7 +63,7 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let Process { config, readiness, shutdown, files, tracer } = process;
     let store: Arc<dyn StateManager> = Arc::new(Measured::new(store, tracer.clone()));
     let check = readiness.check("state");
-    announce(&config, store.backend());
+    announce(&config, store.backend(), &tracer);
 
     let listener = bind(config.grpc.listen, "grpc.listen").await?;
     let tls = Tls::open(&files, &config.grpc.tls, &["h2"])?;
@@ -122,22 +123,6 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
         warn!(error = &error as &dyn std::error::Error, "the latest refusals are missing in the ledger");
     }
     store.close().await.context("failed to close the state")
-}
-
-fn announce(config: &Config, state: Backend) {
-    let Config { correlation, redis, grpc, .. } = config;
-    info!(
-        %state,
-        ttl_seconds = correlation.ttl_seconds,
-        spans_max = correlation.spans_max,
-        bytes_max = correlation.bytes_max,
-        max_message_bytes = grpc.max_message_bytes,
-        redis = service_lifecycle::mask_password(&redis.url),
-        "state and limits"
-    );
-    if state == Backend::Memory && !redis.url.is_empty() {
-        info!("redis.url is set but not used: state is in memory until use_redis_state is true");
-    }
 }
 
 fn routes(

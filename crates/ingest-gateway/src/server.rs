@@ -17,7 +17,9 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::{
-    EventsConfig, GatewayConfig, HttpConfig, door,
+    EventsConfig, GatewayConfig, HttpConfig,
+    announce::announce,
+    door,
     engines::Engines,
     grpc, query,
     query::Streams,
@@ -50,6 +52,7 @@ impl Gateway {
 /// When the address is not free.
 pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
     let Process { config, readiness, shutdown, files, tracer } = process;
+    announce(&config, &tracer);
     let engines = Arc::new(Engines::new(config.engines, readiness.check("engines"), &files, tracer.clone())?);
     let guard = Guard::open(&files, &config.auth)?;
     let tls = Tls::open(&files, &config.http.tls, &["h2", "http/1.1"])?;
