@@ -1,6 +1,6 @@
 //! What an operator asks first of an engine that has started, in one line of its log.
 
-use service_lifecycle::{Tracer, mask_password};
+use service_lifecycle::{Tracer, config_value, mask_password};
 use state_core::Backend;
 use tracing::info;
 
@@ -21,7 +21,7 @@ pub(crate) fn announce(config: &Config, state: Backend, tracer: &Tracer) {
         redis = is_redis.then(|| mask_password(&redis.url)),
         redis_key_prefix = is_redis.then_some(&redis.key_prefix),
         redis_buckets = is_redis.then_some(redis.buckets),
-        redis_acknowledge = is_redis.then(|| format!("{:?}", redis.acknowledge)),
+        redis_acknowledge = is_redis.then(|| config_value(&redis.acknowledge)),
         memory_bytes_max = (!is_redis).then_some(memory.bytes_max),
         ttl_seconds = correlation.ttl_seconds,
         grace_ms = correlation.grace_ms,

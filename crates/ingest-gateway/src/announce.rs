@@ -1,6 +1,6 @@
 //! What an operator asks first of a gateway that has started, in one line of its log.
 
-use service_lifecycle::Tracer;
+use service_lifecycle::{Tracer, config_value};
 use tracing::info;
 
 use crate::GatewayConfig;
@@ -13,7 +13,7 @@ pub(crate) fn announce(config: &GatewayConfig, tracer: &Tracer) {
     info!(
         engines = (!has_pools).then(|| urls.join(" ")),
         pools = has_pools.then_some(&engines.pools),
-        routing = ?engines.routing,
+        routing = config_value(&engines.routing),
         max_attempts = engines.max_attempts,
         hedge_ms = engines.hedge_ms,
         max_body_bytes = http.max_body_bytes,

@@ -67,6 +67,16 @@ pub trait Config: Serialize + DeserializeOwned + Default + Send + 'static {
     }
 }
 
+/// A value as it is written in a configuration, without quotes: `all_replicas`.
+pub fn config_value(value: &impl Serialize) -> String {
+    match toml::Value::try_from(value) {
+        Ok(toml::Value::String(text)) => text,
+        Ok(other) => other.to_string(),
+        // Nothing that a configuration holds.
+        Err(_) => String::new(),
+    }
+}
+
 /// A rule that the configuration breaks. The loader adds the values and where they came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {

@@ -84,7 +84,7 @@ mod trace;
 pub use arguments::Arguments;
 pub use config::{
     AdminConfig, Config, ConfigError, Effective, Loaded, LogConfig, LogFormat, ShutdownConfig, Sources,
-    TraceConfig, Violation, deserialize_address, load, mask_password,
+    TraceConfig, Violation, config_value, deserialize_address, load, mask_password,
 };
 pub use files::{FileError, Files, Watched};
 pub use line::line_at;
