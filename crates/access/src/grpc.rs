@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::pending, time::Duration};
 
-use service_lifecycle::Listener;
+use service_lifecycle::{Listener, Tracer};
 use tokio::sync::watch;
 use tonic::{
     service::RoutesBuilder,
@@ -13,7 +13,9 @@ use tonic_health::{
     server::{HealthReporter, health_reporter},
 };
 
-use crate::{Door, entrance::EntranceLayer, incoming::incoming, oversize::OversizeLayer};
+use crate::{
+    Door, entrance::EntranceLayer, incoming::incoming, oversize::OversizeLayer, traced::TracedLayer,
+};
 
 /// A client that went away without a word is noticed by then.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -35,6 +37,10 @@ pub struct GrpcServer {
     pub names: &'static [&'static str],
     /// Longest time from the head of a request to its answer; `None` where the services see to that.
     pub timeout: Option<Duration>,
+    /// Begins a span for each call of the services.
+    pub tracer: Tracer,
+    /// Paths of methods that get none: what is asked for all the time, and streams without an end.
+    pub untraced: &'static [&'static str],
 }
 
 impl GrpcServer {
@@ -49,7 +55,7 @@ impl GrpcServer {
         ready: watch::Receiver<bool>,
         draining: impl Future<Output = ()>,
     ) -> Result<(), transport::Error> {
-        let Self { door, mut routes, names, timeout } = self;
+        let Self { door, mut routes, names, timeout, tracer, untraced } = self;
         let (reporter, health) = health_reporter();
         routes.add_service(health);
         let mut server = Server::builder();
@@ -62,6 +68,7 @@ impl GrpcServer {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES_MAX)
+            .layer(TracedLayer { tracer, services: names, untraced })
             .layer(EntranceLayer(door))
             .layer(OversizeLayer { section })
             .add_routes(routes.routes())

@@ -17,6 +17,7 @@ mod guard;
 mod incoming;
 mod metric;
 mod oversize;
+mod traced;
 
 pub use admission::{Admission, LimitsConfig, LimitsKeys};
 pub use counted::Counted;

@@ -7,7 +7,8 @@ use delivery::DeliveryConfig;
 use otlp_codec::{InvalidPattern, SplitOptions};
 use serde::{Deserialize, Serialize};
 use service_lifecycle::{
-    AdminConfig, LogConfig, ShutdownConfig, TlsConfig, TlsKeys, Violation, deserialize_address, mask_password,
+    AdminConfig, LogConfig, ShutdownConfig, TlsConfig, TlsKeys, TraceConfig, Violation, deserialize_address,
+    mask_password,
 };
 use state_core::{Limits, Settings};
 use state_redis::Acknowledge;
@@ -43,6 +44,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// What is logged.
     pub log: LogConfig,
+    /// Traces of the engine itself.
+    pub trace: TraceConfig,
     /// How the process ends.
     pub shutdown: ShutdownConfig,
 }
@@ -322,6 +325,14 @@ impl service_lifecycle::Config for Config {
 
     fn shutdown(&self) -> &ShutdownConfig {
         &self.shutdown
+    }
+
+    fn trace(&self) -> TraceConfig {
+        self.trace
+    }
+
+    fn ports(&self) -> Vec<(&'static str, SocketAddr)> {
+        vec![("grpc.listen", self.grpc.listen)]
     }
 
     fn violations(&self) -> Vec<Violation> {

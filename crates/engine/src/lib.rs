@@ -3,6 +3,7 @@
 //! An engine holds no state of its own: which store it uses is decided in `main.rs` alone.
 
 mod activity;
+mod announce;
 mod close;
 mod config;
 mod door;

@@ -1,10 +1,11 @@
-//! Measures any store: a decorator that counts and times every operation.
+//! Measures any store: a decorator that counts and times every operation, and traces those of a request.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metrics::{counter, histogram};
+use service_lifecycle::{SpanKind, Tracer};
 use state_core::{
     Append, Backend, Claim, CorrelationEntry, CorrelationKey, Event, EventId, Finish, Finished, Ledger,
     Outcome, Page, PutBack, RangeQuery, Refused, Release, Result, StateManager, Summary,
@@ -17,17 +18,38 @@ use crate::metrics::correlation_operations;
 #[derive(Debug)]
 pub(crate) struct Measured {
     store: Arc<dyn StateManager>,
+    tracer: Tracer,
 }
 
 impl Measured {
-    pub(crate) fn new(store: Arc<dyn StateManager>) -> Self {
-        Self { store }
+    pub(crate) fn new(store: Arc<dyn StateManager>, tracer: Tracer) -> Self {
+        Self { store, tracer }
     }
 
     async fn measure<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
+        self.measure_batch(operation, None, call).await
+    }
+
+    /// An operation on so many correlations, where it takes several.
+    async fn measure_batch<T>(
+        &self,
+        operation: &'static str,
+        items: Option<usize>,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let backend = self.store.backend().as_str();
         let start = Instant::now();
-        let result = call.await;
+        let result = match self.tracer.child(SpanKind::Client) {
+            None => call.await,
+            Some(span) => {
+                span.describe_database(system(self.store.backend()), operation, items);
+                let result = span.run(call).await;
+                if let Err(error) = &result {
+                    span.fail(if error.is_retryable() { "retryable" } else { "refused" });
+                }
+                result
+            }
+        };
         histogram!("state_manager_duration_seconds", "type" => backend, "operation" => operation)
             .record(start.elapsed().as_secs_f64());
         counter!("state_manager_operations_total", "type" => backend, "operation" => operation).increment(1);
@@ -38,12 +60,20 @@ impl Measured {
     }
 }
 
+/// What OpenTelemetry calls the backend as a database.
+fn system(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Memory => "memory",
+        Backend::Redis | Backend::RedisCluster => "redis",
+    }
+}
+
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl StateManager for Measured {
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Outcome>> {
         correlation_operations(batch.len());
-        self.measure("append", self.store.append(batch)).await
+        self.measure_batch("append", Some(batch.len()), self.store.append(batch)).await
     }
 
     async fn get_correlation(&self, key: &CorrelationKey) -> Result<Option<CorrelationEntry>> {

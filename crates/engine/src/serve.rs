@@ -25,10 +25,11 @@ use tonic::{
     server::NamedService,
     service::{Routes, RoutesBuilder},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     activity::Activity,
+    announce::announce,
     close::Closer,
     config::{Config, GrpcConfig},
     end,
@@ -43,6 +44,9 @@ use crate::{
 
 /// What the gRPC port is called in metrics, and its section in the configuration.
 const DOOR: &str = "grpc";
+/// Every gateway asks for the first several times a second; the second lasts for days.
+const UNTRACED: &[&str] =
+    &["/correlation.v1.CorrelationService/DescribeState", "/correlation.v1.WatchService/Watch"];
 /// Of the time for draining, what is left for the store when nothing more is delivered.
 const RESERVE: Duration = Duration::from_secs(5);
 
@@ -56,10 +60,10 @@ type Watches = WatchServiceServer<Watch>;
 /// # Errors
 /// A port that cannot be used, a store that can never serve as it is configured.
 pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> anyhow::Result<()> {
-    let Process { config, readiness, shutdown, files } = process;
-    let store: Arc<dyn StateManager> = Arc::new(Measured::new(store));
+    let Process { config, readiness, shutdown, files, tracer } = process;
+    let store: Arc<dyn StateManager> = Arc::new(Measured::new(store, tracer.clone()));
     let check = readiness.check("state");
-    announce(&config, store.backend());
+    announce(&config, store.backend(), &tracer);
 
     let listener = bind(config.grpc.listen, "grpc.listen").await?;
     let tls = Tls::open(&files, &config.grpc.tls, &["h2"])?;
@@ -78,6 +82,8 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
         routes: routes(&config.grpc, receiver, query, watch)?,
         names: &[Traces::NAME, Logs::NAME, Correlations::NAME, Watches::NAME],
         timeout: Some(Duration::from_millis(config.grpc.timeout_ms)),
+        tracer,
+        untraced: UNTRACED,
     };
 
     // Ends with the set, that is with this function.
@@ -117,22 +123,6 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
         warn!(error = &error as &dyn std::error::Error, "the latest refusals are missing in the ledger");
     }
     store.close().await.context("failed to close the state")
-}
-
-fn announce(config: &Config, state: Backend) {
-    let Config { correlation, redis, grpc, .. } = config;
-    info!(
-        %state,
-        ttl_seconds = correlation.ttl_seconds,
-        spans_max = correlation.spans_max,
-        bytes_max = correlation.bytes_max,
-        max_message_bytes = grpc.max_message_bytes,
-        redis = service_lifecycle::mask_password(&redis.url),
-        "state and limits"
-    );
-    if state == Backend::Memory && !redis.url.is_empty() {
-        info!("redis.url is set but not used: state is in memory until use_redis_state is true");
-    }
 }
 
 fn routes(

@@ -7,7 +7,8 @@ use axum::http::Uri;
 use otlp_codec::{InvalidPattern, SplitOptions};
 use serde::{Deserialize, Serialize};
 use service_lifecycle::{
-    AdminConfig, Config, LogConfig, ShutdownConfig, TlsConfig, TlsKeys, Violation, deserialize_address,
+    AdminConfig, Config, LogConfig, ShutdownConfig, TlsConfig, TlsKeys, TraceConfig, Violation,
+    deserialize_address,
 };
 
 /// Everything that can be configured. A commented sample is `deploy/config/gateway.toml`.
@@ -28,6 +29,8 @@ pub struct GatewayConfig {
     pub admin: AdminConfig,
     /// What is logged.
     pub log: LogConfig,
+    /// Traces of the gateway itself.
+    pub trace: TraceConfig,
     /// How the process ends.
     pub shutdown: ShutdownConfig,
 }
@@ -203,6 +206,7 @@ impl Default for GatewayConfig {
             auth: AuthConfig::default(),
             admin: AdminConfig { listen: SocketAddr::from(([127, 0, 0, 1], 9465)), ..AdminConfig::default() },
             log: LogConfig::default(),
+            trace: TraceConfig::default(),
             shutdown: ShutdownConfig::default(),
         }
     }
@@ -280,6 +284,14 @@ impl Config for GatewayConfig {
 
     fn shutdown(&self) -> &ShutdownConfig {
         &self.shutdown
+    }
+
+    fn trace(&self) -> TraceConfig {
+        self.trace
+    }
+
+    fn ports(&self) -> Vec<(&'static str, SocketAddr)> {
+        vec![("http.listen", self.http.listen), ("otlp_grpc.listen", self.otlp_grpc.listen)]
     }
 
     fn violations(&self) -> Vec<Violation> {

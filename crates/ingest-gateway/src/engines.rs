@@ -1,5 +1,6 @@
 //! The engines behind the gateway: which there are, which are ready, and which of them are asked.
 
+mod attempt;
 mod call;
 mod choice;
 mod circuit;
@@ -7,6 +8,7 @@ mod closes;
 mod discovery;
 mod engine;
 mod latency;
+mod method;
 mod pools;
 mod rendezvous;
 mod route;
@@ -25,7 +27,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use futures::future::join_all;
 use otlp_codec::SplitOptions;
-use service_lifecycle::{Check, Files};
+use service_lifecycle::{Check, Files, Tracer};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, transport::Channel};
 use tower::retry::budget::{Budget, TpsBudget};
@@ -37,9 +39,10 @@ use route::Pool;
 use signature::Signature;
 use tls::Encryption;
 
-pub(crate) use call::{Failure, Repeat};
+pub(crate) use call::Failure;
 pub(crate) use closes::{Closes, Told};
 pub(crate) use engine::backend_name;
+pub(crate) use method::Method;
 pub(crate) use route::{Among, Route};
 
 /// Retries are counted over this time.
@@ -60,6 +63,7 @@ pub(crate) struct Engines {
     check: Check,
     signature: Signature,
     encryption: Encryption,
+    tracer: Tracer,
 }
 
 /// One engine as this gateway sees it, for people.
@@ -76,7 +80,12 @@ impl Engines {
     ///
     /// # Errors
     /// A file that cannot be used: of TLS, or of pools.
-    pub(crate) fn new(config: EnginesConfig, check: Check, files: &Files) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        config: EnginesConfig,
+        check: Check,
+        files: &Files,
+        tracer: Tracer,
+    ) -> anyhow::Result<Self> {
         let signature = Signature::new(&config.token)?;
         let encryption = Encryption::open(&config)?;
         let pools = Pools::open(&config, encryption.is_possible(), files).context("engines.pools")?;
@@ -85,7 +94,7 @@ impl Engines {
         let budget =
             TpsBudget::new(BUDGET_TIME, config.retries_per_second, f32::from(config.retry_percent) / 100.0);
         let (known, sticky) = Default::default();
-        Ok(Self { config, split_options, pools, budget, known, sticky, check, signature, encryption })
+        Ok(Self { config, split_options, pools, budget, known, sticky, check, signature, encryption, tracer })
     }
 
     /// Every known engine, by pool and address.
@@ -118,17 +127,17 @@ impl Engines {
     }
 
     /// Asks every state that an engine which is ready knows of: one answer for each, at least one.
-    pub(crate) async fn ask_each_state<Message, Answer, Attempt>(
+    pub(crate) async fn ask_each_state<Message, Answer, Answering>(
         &self,
         caller: &Caller,
         deadline: Instant,
-        repeat: Repeat,
+        method: Method,
         message: Message,
-        attempt: impl Fn(Channel, Request<Message>) -> Attempt,
+        call: impl Fn(Channel, Request<Message>) -> Answering,
     ) -> Vec<Result<Answer, Status>>
     where
         Message: Clone,
-        Attempt: Future<Output = Result<Response<Answer>, Status>>,
+        Answering: Future<Output = Result<Response<Answer>, Status>>,
     {
         let mut by_state = BTreeMap::<String, Vec<Arc<Engine>>>::new();
         for engine in self.known.load().iter().flat_map(|pool| &pool.engines) {
@@ -141,7 +150,7 @@ impl Engines {
         }
         let ask = async |engines: Vec<Arc<Engine>>| {
             let among = Among { engines, is_any: true, pool: None };
-            let asked = self.call(caller, &among, deadline, repeat, message.clone(), &attempt);
+            let asked = self.call(caller, &among, deadline, method, message.clone(), &call);
             asked.await.map_err(|failure| failure.status)
         };
         join_all(by_state.into_values().map(ask)).await

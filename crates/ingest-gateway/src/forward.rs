@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     blocking,
-    engines::{Among, Engines, Failure, Repeat, Route},
+    engines::{Among, Engines, Failure, Method, Route},
     metrics,
     receive::Signal,
     status,
@@ -94,12 +94,12 @@ impl Forward<'_> {
             Signal::Traces => {
                 let export =
                     |channel, request| async move { TraceServiceClient::new(channel).export(request).await };
-                engines.call(caller, among, deadline, Repeat::Safe, message, export).await
+                engines.call(caller, among, deadline, Method::EXPORT_TRACES, message, export).await
             }
             Signal::Logs => {
                 let export =
                     |channel, request| async move { LogsServiceClient::new(channel).export(request).await };
-                engines.call(caller, among, deadline, Repeat::Safe, message, export).await
+                engines.call(caller, among, deadline, Method::EXPORT_LOGS, message, export).await
             }
         }
     }

@@ -10,6 +10,7 @@ use otlp_proto::raw::{
     logs::logs_service_server::{LogsService, LogsServiceServer},
     trace::trace_service_server::{TraceService, TraceServiceServer},
 };
+use service_lifecycle::Tracer;
 use tokio::time::Instant;
 use tonic::{
     Request, Response, Status,
@@ -31,7 +32,12 @@ type Traces = TraceServiceServer<Receiver>;
 type Logs = LogsServiceServer<Receiver>;
 
 /// What is served on the port.
-pub(crate) fn server(gateway: Arc<Gateway>, config: &OtlpGrpcConfig, guard: Guard) -> GrpcServer {
+pub(crate) fn server(
+    gateway: Arc<Gateway>,
+    config: &OtlpGrpcConfig,
+    guard: Guard,
+    tracer: Tracer,
+) -> GrpcServer {
     let receiver = Receiver { gateway, timeout: Duration::from_millis(config.timeout_ms) };
     let limit = config.max_message_bytes;
     let traces = Traces::new(receiver.clone()).max_decoding_message_size(limit);
@@ -46,6 +52,8 @@ pub(crate) fn server(gateway: Arc<Gateway>, config: &OtlpGrpcConfig, guard: Guar
         names: &[Traces::NAME, Logs::NAME],
         // The receiver keeps to its own: it tells engines how much time is left.
         timeout: None,
+        tracer,
+        untraced: &[],
     }
 }
 

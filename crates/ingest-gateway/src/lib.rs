@@ -5,6 +5,7 @@
 //! ready, and goes to another one when the first does not take it, which is safe because
 //! appending is idempotent.
 
+mod announce;
 mod blocking;
 mod config;
 mod door;
@@ -17,6 +18,7 @@ mod receive;
 mod rest;
 mod server;
 mod status;
+mod traced;
 
 pub use config::{
     EngineTlsConfig, EngineUrl, EnginesConfig, EventsConfig, GatewayConfig, HttpConfig, OtlpGrpcConfig,

@@ -30,7 +30,7 @@ use tonic::{Status, transport::Channel};
 
 use crate::{
     blocking,
-    engines::{Repeat, Seen},
+    engines::{Method, Seen},
     metrics,
     receive::{Media, Signal},
     server::Gateway,
@@ -58,7 +58,7 @@ pub(crate) async fn list(
         let request = parameters.and_then(Parameters::into_list)?;
         let limit = request.page_size as usize;
         let call = |channel, request| async move { client(channel).list_correlations(request).await };
-        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
+        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Method::LIST, request, call);
         let pages = ask.await.into_iter().collect::<Result<_, Status>>()?;
         Ok(Json(Listing::from(union::of_pages(pages, limit)?)))
     };
@@ -78,7 +78,7 @@ pub(crate) async fn get(
         let form = Parameters::parse(&uri)?.into_form(Media::accepted(&headers))?;
         let request = GetCorrelationRequest { correlation_id, view: form.view().into() };
         let call = |channel, request| async move { client(channel).get_correlation(request).await };
-        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
+        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Method::GET, request, call);
         let found = union::of_correlation(union::found(ask.await)?)?;
         match form {
             Form::Tree => tree(found).await,
@@ -139,8 +139,7 @@ pub(crate) async fn delete(
     let deleted = async {
         let request = DeleteCorrelationRequest { correlation_id: parse_id(id)? };
         let call = |channel, request| async move { client(channel).delete_correlation(request).await };
-        // What arrives between two attempts starts a new correlation, which nobody asked to delete.
-        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Unsent, request, call);
+        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Method::DELETE, request, call);
         union::done(ask.await)?;
         Ok(StatusCode::NO_CONTENT)
     };
@@ -156,7 +155,7 @@ pub(crate) async fn stats(
         demand_all_tenants(&caller)?;
         let request = CountCorrelationsRequest {};
         let call = |channel, request| async move { client(channel).count_correlations(request).await };
-        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
+        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Method::COUNT, request, call);
         let counts: Vec<_> = ask.await.into_iter().collect::<Result<_, Status>>()?;
         let engines = gateway.engines.list().into_iter();
         let engines = engines.map(|Seen { url, pool, ready, state }| Engine { url, pool, ready, state });

@@ -12,12 +12,19 @@ use axum::{
     routing::{get, post},
 };
 use futures::FutureExt as _;
-use service_lifecycle::{Listener, Process, Tls, bind, serve_http};
+use service_lifecycle::{Listener, Process, Tls, Tracer, bind, serve_http};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::{
-    EventsConfig, GatewayConfig, HttpConfig, door, engines::Engines, grpc, query, query::Streams, receive,
+    EventsConfig, GatewayConfig, HttpConfig,
+    announce::announce,
+    door,
+    engines::Engines,
+    grpc, query,
+    query::Streams,
+    receive,
+    traced::{Traced, trace},
 };
 
 /// What the HTTP port is called in metrics, and its section in the configuration.
@@ -44,8 +51,9 @@ impl Gateway {
 /// # Errors
 /// When the address is not free.
 pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
-    let Process { config, readiness, shutdown, files } = process;
-    let engines = Arc::new(Engines::new(config.engines, readiness.check("engines"), &files)?);
+    let Process { config, readiness, shutdown, files, tracer } = process;
+    announce(&config, &tracer);
+    let engines = Arc::new(Engines::new(config.engines, readiness.check("engines"), &files, tracer.clone())?);
     let guard = Guard::open(&files, &config.auth)?;
     let tls = Tls::open(&files, &config.http.tls, &["h2", "http/1.1"])?;
     let listener = bind(config.http.listen, "http.listen").await?;
@@ -59,9 +67,9 @@ pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
     let streams = Streams::new(config.events.streams_max, shutdown.clone());
     let (http, events) = (config.http, config.events);
     let gateway = Arc::new(Gateway { engines: Arc::clone(&engines), http, events, streams, door });
-    let grpc = grpc::server(Arc::clone(&gateway), &otlp_grpc, guard);
+    let grpc = grpc::server(Arc::clone(&gateway), &otlp_grpc, guard, tracer.clone());
     let over_grpc = grpc.serve(grpc_listener, readiness.subscribe(), shutdown.draining());
-    let over_http = serve_http(listener, router(gateway), shutdown.draining());
+    let over_http = serve_http(listener, router(gateway, tracer), shutdown.draining());
     let grace = Duration::from_millis(config.shutdown.grace_ms);
     let unread = shutdown.draining().then(|()| sleep(grace / 2));
     tokio::select! {
@@ -77,12 +85,13 @@ pub async fn serve(process: Process<GatewayConfig>) -> anyhow::Result<()> {
     }
 }
 
-fn router(gateway: Arc<Gateway>) -> Router {
+fn router(gateway: Arc<Gateway>, tracer: Tracer) -> Router {
     let export = receive::method_not_allowed;
     let read = || async { query::method_not_allowed("GET, HEAD") };
     let read_or_inject = || async { query::method_not_allowed("GET, HEAD, POST") };
     let read_or_delete = || async { query::method_not_allowed("GET, HEAD, DELETE") };
-    Router::new()
+    let is_encrypted = !gateway.http.tls.certificate.is_empty();
+    let router = Router::new()
         .route("/v1/traces", post(receive::traces).fallback(export))
         .route("/v1/logs", post(receive::logs).fallback(export))
         .route("/api/v1/correlations", get(query::list).fallback(read))
@@ -93,7 +102,12 @@ fn router(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/stats", get(query::stats).fallback(read))
         .fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(&gateway), door::enter))
-        .with_state(gateway)
+        .with_state(gateway);
+    if !tracer.is_on() {
+        return router;
+    }
+    let scheme = if is_encrypted { "https" } else { "http" };
+    router.layer(from_fn_with_state(Traced { tracer, scheme }, trace))
 }
 
 /// The form of an error is that of the API whose path it is.

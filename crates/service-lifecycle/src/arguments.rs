@@ -55,7 +55,8 @@ fn describe_keys<C: Config>() -> String {
     let mut text = String::from(
         "Configuration, later wins: defaults, --config FILE, .env in the working directory, \
          environment, --set.\nExit codes: 0 ended as asked, 1 failed, 2 wrong command line, \
-         78 wrong configuration.\n\nKeys and their environment variables:\n",
+         78 wrong configuration.\n\nOTEL_EXPORTER_OTLP_ENDPOINT switches on traces of the process \
+         itself, and OTEL_* variables say the rest.\n\nKeys and their environment variables:\n",
     );
     for key in Keys::of::<C>().leaves() {
         let own = format!("{ENVIRONMENT_PREFIX}{}", key.to_uppercase().replace('.', "__"));

@@ -11,13 +11,15 @@ mod sections;
 mod setting;
 mod sources;
 
+use std::net::SocketAddr;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use effective::Effective;
 pub use error::ConfigError;
 pub use load::{Loaded, load};
 pub use mask::mask_password;
-pub use sections::{AdminConfig, LogConfig, LogFormat, ShutdownConfig, deserialize_address};
+pub use sections::{AdminConfig, LogConfig, LogFormat, ShutdownConfig, TraceConfig, deserialize_address};
 pub use sources::Sources;
 
 pub(crate) use keys::Keys;
@@ -49,9 +51,29 @@ pub trait Config: Serialize + DeserializeOwned + Default + Send + 'static {
     /// How long draining may take.
     fn shutdown(&self) -> &ShutdownConfig;
 
+    /// Whether the process may trace into itself.
+    fn trace(&self) -> TraceConfig {
+        TraceConfig::default()
+    }
+
+    /// Keys and addresses of the ports that it listens on besides the admin port.
+    fn ports(&self) -> Vec<(&'static str, SocketAddr)> {
+        Vec::new()
+    }
+
     /// What the types alone cannot rule out: values out of range, contradictions between keys.
     fn violations(&self) -> Vec<Violation> {
         Vec::new()
+    }
+}
+
+/// A value as it is written in a configuration, without quotes: `all_replicas`.
+pub fn config_value(value: &impl Serialize) -> String {
+    match toml::Value::try_from(value) {
+        Ok(toml::Value::String(text)) => text,
+        Ok(other) => other.to_string(),
+        // Nothing that a configuration holds.
+        Err(_) => String::new(),
     }
 }
 

@@ -61,6 +61,9 @@
 //!    it has `shutdown.grace_ms` to finish. A second signal ends the process at once.
 //! 3. Exit code 0 after a drain, 1 when the service failed or did not finish in time,
 //!    130 or 143 after a second signal.
+//!
+//! Where the variables of OpenTelemetry name an endpoint, a [`Tracer`] begins spans of the process, and
+//! logs of a request name its trace.
 
 #![warn(missing_docs)]
 
@@ -76,11 +79,12 @@ mod process;
 mod readiness;
 mod shutdown;
 mod signal;
+mod trace;
 
 pub use arguments::Arguments;
 pub use config::{
     AdminConfig, Config, ConfigError, Effective, Loaded, LogConfig, LogFormat, ShutdownConfig, Sources,
-    Violation, deserialize_address, load, mask_password,
+    TraceConfig, Violation, config_value, deserialize_address, load, mask_password,
 };
 pub use files::{FileError, Files, Watched};
 pub use line::line_at;
@@ -89,3 +93,4 @@ pub use port::{BindError, Connection, Listener, Tls, TlsConfig, TlsKeys, bind, s
 pub use process::{App, Process, run};
 pub use readiness::{Check, Readiness};
 pub use shutdown::Shutdown;
+pub use trace::{Span, SpanKind, Tracer};

@@ -64,6 +64,13 @@ pub const METRICS: &[Metric] = &[
         help: "When the process started, in seconds since 1970.",
     },
     Metric {
+        name: "self_trace_spans_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Spans about this process itself, by state: ended, exported or failed. What has ended and is \
+               neither of the others waits, or found the queue full.",
+    },
+    Metric {
         name: "door_connections",
         kind: Kind::Gauge,
         unit: None,

@@ -13,13 +13,17 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::{
-    Arguments, Config, Files, Loaded, Metric, Readiness, Shutdown, ShutdownConfig, Sources, admin, load, log,
-    metric, serve_http,
+    Arguments, Config, Files, Loaded, Metric, Readiness, Shutdown, ShutdownConfig, Sources, Tracer, admin,
+    load, log, metric, serve_http,
     signal::{OsSignals, Signals},
+    trace::{Target, Traces},
 };
 
 /// `EX_CONFIG` of `sysexits.h`.
 const EXIT_CONFIG: u8 = 78;
+
+/// Those of a process that was ended by a second signal are above, by the number of the signal.
+const EXIT_SIGNALLED: u8 = 128;
 
 /// How often the recorder folds raw observations into histograms; unread ones take memory.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -50,6 +54,8 @@ pub struct Process<C> {
     pub shutdown: Shutdown,
     /// Follows files for as long as the service runs.
     pub files: Files,
+    /// Begins spans of the process itself.
+    pub tracer: Tracer,
 }
 
 /// Runs a service from boot to exit and returns the exit code of the process.
@@ -67,15 +73,25 @@ where
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    let Loaded { config, effective } = match load::<C>(&Sources::of_process(&arguments)) {
+    let sources = Sources::of_process(&arguments);
+    let Loaded { config, effective } = match load::<C>(&sources) {
         Ok(loaded) => loaded,
         Err(error) => {
             say_wrong(app.name, &error);
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    let target = match Target::of(&sources.environment, &config) {
+        Ok(target) => target,
+        Err(problem) => {
+            say_wrong(app.name, &problem);
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
     if arguments.check_config {
         say(&effective);
+        let traces = target.map_or_else(|| "off".to_owned(), |target| target.to_string());
+        say(&format_args!("\n# Traces of the process itself, by the variables OTEL_*: {traces}\n"));
         return ExitCode::SUCCESS;
     }
 
@@ -87,7 +103,7 @@ where
         changed_keys = effective.changed(),
         "starting"
     );
-    let code = match boot(app, config, service) {
+    let code = match boot(app, config, target.as_ref(), service) {
         Ok(code) => code,
         Err(error) => {
             error!(error = format!("{error:#}"), "the process failed");
@@ -98,7 +114,12 @@ where
     ExitCode::from(code)
 }
 
-fn boot<C, Service, Running>(app: &App, config: C, service: Service) -> anyhow::Result<u8>
+fn boot<C, Service, Running>(
+    app: &App,
+    config: C,
+    target: Option<&Target>,
+    service: Service,
+) -> anyhow::Result<u8>
 where
     C: Config,
     Service: FnOnce(Process<C>) -> Running,
@@ -112,10 +133,18 @@ where
         .enable_all()
         .build()
         .context("failed to start the tokio runtime")?;
+    let traces = {
+        let _on_the_runtime = runtime.enter();
+        target.map(|target| Traces::start(app, target)).transpose()?.unwrap_or_default()
+    };
     let code = runtime.block_on(async {
         let signals = OsSignals::listen().context("failed to listen for signals")?;
-        supervise(config, metrics, signals, service).await
+        supervise(config, metrics, traces.tracer(), signals, service).await
     });
+    if code.as_ref().map_or(true, |code| *code < EXIT_SIGNALLED) {
+        traces.flush();
+    }
+    drop(traces);
     // Blocking work that is still running must not hold up the exit.
     runtime.shutdown_background();
     code
@@ -125,6 +154,7 @@ where
 async fn supervise<C, Service, Running>(
     config: C,
     metrics: PrometheusHandle,
+    tracer: Tracer,
     signals: impl Signals,
     service: Service,
 ) -> anyhow::Result<u8>
@@ -150,7 +180,7 @@ where
     });
     let followed = files.clone();
     background.spawn(async move { match followed.follow().await {} });
-    let process = Process { config, readiness: readiness.clone(), shutdown: shutdown.clone(), files };
+    let process = Process { config, readiness: readiness.clone(), shutdown: shutdown.clone(), files, tracer };
     let running = Box::pin(service(process));
     drain_at_signal(running, &limits, &readiness, &shutdown, signals).await
 }

@@ -16,7 +16,7 @@ use crate::{process::Process, wait::Look};
 /// Directory of the binaries to run, where they are not beside this program.
 const BINARIES_VARIABLE: &str = "TESTBED_BIN_DIR";
 
-/// Names of the environment that configure our services besides those of `VARIABLE_PREFIX`.
+/// Names of the environment that configure our services besides those of `VARIABLE_PREFIXES`.
 const VARIABLES: [&str; 5] = [
     "USE_REDIS_STATE",
     "REDIS_URL",
@@ -24,7 +24,8 @@ const VARIABLES: [&str; 5] = [
     "CORRELATION_TTL_SECONDS",
     "CORR_WINDOW_SECONDS",
 ];
-const VARIABLE_PREFIX: &str = "CORRELATION__";
+/// And what those of all services begin with: ours, and OpenTelemetry's, by which they trace themselves.
+const VARIABLE_PREFIXES: [&str; 2] = ["CORRELATION__", "OTEL_"];
 
 /// Generous for a machine that compiles beside the test.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -50,8 +51,9 @@ pub(crate) fn start(launch: &Launch<'_>, settings: &Settings) -> anyhow::Result<
     let mut command = Command::new(find_binary(launch.program)?);
     command.current_dir(launch.directory);
     for (name, _) in env::vars_os() {
-        let is_ours =
-            name.to_str().is_some_and(|name| name.starts_with(VARIABLE_PREFIX) || VARIABLES.contains(&name));
+        let is_ours = name.to_str().is_some_and(|name| {
+            VARIABLES.contains(&name) || VARIABLE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        });
         if is_ours {
             command.env_remove(name);
         }

@@ -9,17 +9,14 @@ use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Channel
 use tower::retry::budget::Budget;
 use tracing::debug;
 
-use super::{Among, Engines, choice, engine::Engine};
+use super::{
+    Among, Engines,
+    attempt::{Attempt, Ordinal},
+    choice,
+    engine::Engine,
+    method::{Method, Repeat},
+};
 use crate::{metrics, status};
-
-/// Whether another engine may be sent a request that one may already have carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Twice is as good as once.
-    Safe,
-    /// Only while it was certainly not sent.
-    Unsent,
-}
 
 /// Why a request has no answer that counts.
 #[derive(Debug)]
@@ -53,29 +50,31 @@ impl Engines {
     /// # Errors
     /// The last answer of an engine; `UNAVAILABLE` when none could be asked,
     /// `DEADLINE_EXCEEDED` when none answered before `deadline`.
-    pub(crate) async fn call<Message, Answer, Attempt>(
+    pub(crate) async fn call<Message, Answer, Answering>(
         &self,
         caller: &Caller,
         among: &Among,
         deadline: Instant,
-        repeat: Repeat,
+        method: Method,
         message: Message,
-        attempt: impl Fn(Channel, Request<Message>) -> Attempt,
+        call: impl Fn(Channel, Request<Message>) -> Answering,
     ) -> Result<Answer, Failure>
     where
         Message: Clone,
-        Attempt: Future<Output = Result<Response<Answer>, Status>>,
+        Answering: Future<Output = Result<Response<Answer>, Status>>,
     {
         let mut metadata = MetadataMap::new();
         self.signature.sign(&mut metadata, caller).map_err(Failure::answered)?;
-        let begin = |engine: Arc<Engine>| {
+        let begin = |engine: Arc<Engine>, ordinal: Ordinal| {
             let mut request = Request::new(message.clone());
             request.metadata_mut().clone_from(&metadata);
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-            let answering = attempt(engine.channel(), request);
+            let metadata = request.metadata_mut();
+            let attempt = Attempt::begin(&self.tracer, method.path, engine.address, ordinal, metadata);
+            let answering = call(engine.channel(), request);
             async move {
                 let _call = engine.begin();
-                let answer = answering.await;
+                let answer = attempt.run(answering).await;
                 (engine, answer)
             }
         };
@@ -85,10 +84,11 @@ impl Engines {
         self.budget.deposit();
         let patience = Duration::from_millis(self.config.hedge_ms);
         let mut tried = vec![Arc::clone(&first)];
-        let mut attempts = FuturesUnordered::from_iter([begin(Arc::clone(&first))]);
+        let alone = Ordinal { earlier: 0, is_hedge: false };
+        let mut attempts = FuturesUnordered::from_iter([begin(Arc::clone(&first), alone)]);
         let mut look_again_at = Instant::now() + patience;
         loop {
-            let may_look_again = repeat == Repeat::Safe && look_again_at < deadline;
+            let may_look_again = method.repeat == Repeat::Safe && look_again_at < deadline;
             let failure = tokio::select! {
                 Some((engine, answer)) = attempts.next() => {
                     let failure = match answer {
@@ -104,7 +104,7 @@ impl Engines {
                         Err(answer) if status::is_timeout(&answer) => return Err(self.too_late(&tried)),
                         Err(answer) => self.judge(&engine, answer)?,
                     };
-                    if !among.is_any || repeat == Repeat::Unsent && !failure.is_unsent {
+                    if !among.is_any || method.repeat == Repeat::Unsent && !failure.is_unsent {
                         return Err(failure);
                     }
                     Some(failure)
@@ -127,8 +127,9 @@ impl Engines {
                     if failure.is_none() {
                         metrics::hedged();
                     }
+                    let ordinal = Ordinal { earlier: tried.len(), is_hedge: failure.is_none() };
                     tried.push(Arc::clone(&engine));
-                    attempts.push(begin(engine));
+                    attempts.push(begin(engine, ordinal));
                 }
                 // Another one may still answer.
                 None => {

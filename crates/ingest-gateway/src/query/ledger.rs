@@ -10,7 +10,7 @@ use state_core::{Account, Ledger};
 use tonic::Status;
 
 use super::{answer, client, demand_all_tenants};
-use crate::{engines::Repeat, server::Gateway};
+use crate::{engines::Method, server::Gateway};
 
 /// `GET /api/v1/ledger`
 pub(crate) async fn ledger(
@@ -21,7 +21,8 @@ pub(crate) async fn ledger(
         demand_all_tenants(&caller)?;
         let call = |channel, request| async move { client(channel).get_ledger(request).await };
         let request = GetLedgerRequest {};
-        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
+        let ask =
+            gateway.engines.ask_each_state(&caller, gateway.deadline(), Method::GET_LEDGER, request, call);
         let ledgers: Vec<_> = ask.await.into_iter().collect::<Result<_, Status>>()?;
         Ok(Json(Answer::of(ledgers)))
     };

@@ -13,7 +13,7 @@ use otlp_proto::correlation::v1::{ListRelatedResponse, RelatedCorrelation, Relat
 use serde::Serialize;
 
 use super::{Parameters, answer, client, parse_id, union, view::Summary};
-use crate::{engines::Repeat, server::Gateway};
+use crate::{engines::Method, server::Gateway};
 
 /// `depth` and `limit` bound the answer.
 pub(crate) async fn related(
@@ -27,7 +27,8 @@ pub(crate) async fn related(
         let request = Parameters::parse(&uri)?.into_related(correlation_id.clone())?;
         let limit = request.limit as usize;
         let call = |channel, request| async move { client(channel).list_related(request).await };
-        let ask = gateway.engines.ask_each_state(&caller, gateway.deadline(), Repeat::Safe, request, call);
+        let ask =
+            gateway.engines.ask_each_state(&caller, gateway.deadline(), Method::LIST_RELATED, request, call);
         let found = of_states(union::found(ask.await)?, limit);
         Ok(Json(Listing {
             correlation_id,

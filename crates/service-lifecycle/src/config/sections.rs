@@ -81,6 +81,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// `[trace]`: traces of the process itself; everything else about them is said by `OTEL_*` variables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TraceConfig {
+    /// Whether they may be sent to a port of this process. Default false: then such an endpoint stops the
+    /// start.
+    pub into_itself: bool,
+}
+
 /// `[shutdown]`: how the process ends after SIGTERM or SIGINT.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -379,3 +379,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_value_is_shown_as_it_would_be_written_without_quotes() {
+    assert_eq!(config_value(&LogFormat::Json), "json");
+    assert_eq!(config_value(&50), "50");
+}

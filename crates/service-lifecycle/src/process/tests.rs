@@ -147,18 +147,19 @@ async fn the_admin_port_answers_until_the_service_has_drained() {
     let mut settings = Settings::default();
     settings.admin.listen = address;
 
-    let code = supervise(settings, metric::recorder().handle(), signals, |process| async move {
-        let state = process.readiness.check("state");
-        assert!(readyz(address).await.starts_with("HTTP/1.1 503"));
-        state.ready();
-        assert!(readyz(address).await.starts_with("HTTP/1.1 200"));
-        sender.send(Signal::Terminate).await?;
-        process.shutdown.draining().await;
-        let answer = readyz(address).await;
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(answer.contains("draining"), "{answer}");
-        Ok(())
-    });
+    let code =
+        supervise(settings, metric::recorder().handle(), Tracer::default(), signals, |process| async move {
+            let state = process.readiness.check("state");
+            assert!(readyz(address).await.starts_with("HTTP/1.1 503"));
+            state.ready();
+            assert!(readyz(address).await.starts_with("HTTP/1.1 200"));
+            sender.send(Signal::Terminate).await?;
+            process.shutdown.draining().await;
+            let answer = readyz(address).await;
+            assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+            assert!(answer.contains("draining"), "{answer}");
+            Ok(())
+        });
 
     assert_eq!(code.await.unwrap(), 0);
     assert!(TcpStream::connect(address).await.is_err(), "closed after the end");
@@ -170,7 +171,8 @@ async fn an_admin_port_in_use_fails_the_start_and_names_the_key() {
     let mut settings = Settings::default();
     settings.admin.listen = taken.local_addr().unwrap();
     let (_sender, signals) = mpsc::channel(1);
-    let error = supervise(settings, metric::recorder().handle(), signals, |_| async { Ok(()) });
+    let error =
+        supervise(settings, metric::recorder().handle(), Tracer::default(), signals, |_| async { Ok(()) });
     let error = error.await.unwrap_err().to_string();
     assert!(error.contains("admin.listen") && error.contains("in use"), "{error}");
 }
@@ -181,7 +183,8 @@ async fn an_admin_certificate_that_cannot_be_used_fails_the_start_and_is_named()
     settings.admin.tls.certificate = "/nowhere/admin.pem".to_owned();
     settings.admin.tls.key = "/nowhere/admin.key".to_owned();
     let (_sender, signals) = mpsc::channel(1);
-    let error = supervise(settings, metric::recorder().handle(), signals, |_| async { Ok(()) });
+    let error =
+        supervise(settings, metric::recorder().handle(), Tracer::default(), signals, |_| async { Ok(()) });
     let error = error.await.unwrap_err().to_string();
     assert_eq!(error, "failed to use /nowhere/admin.pem: there is no such file");
 }
