@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::{
     App,
-    config::{Config, ENVIRONMENT_PREFIX, Keys},
+    config::{Config, Keys, environment_variable},
 };
 
 /// `--config`, `--set` and `--check-config`; a binary with arguments of its own flattens them.
@@ -58,8 +58,7 @@ fn describe_keys<C: Config>() -> String {
          78 wrong configuration.\n\nKeys and their environment variables:\n",
     );
     for key in Keys::of::<C>().leaves() {
-        let own = format!("{ENVIRONMENT_PREFIX}{}", key.to_uppercase().replace('.', "__"));
-        text.push_str(&format!("  {key:<28} {own}"));
+        text.push_str(&format!("  {key:<28} {}", environment_variable(&key)));
         for (alias, _) in C::ENVIRONMENT_ALIASES.iter().filter(|(_, target)| *target == key) {
             text.push_str(&format!(", {alias}"));
         }

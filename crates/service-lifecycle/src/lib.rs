@@ -80,7 +80,7 @@ mod signal;
 pub use arguments::Arguments;
 pub use config::{
     AdminConfig, Config, ConfigError, Effective, Loaded, LogConfig, LogFormat, ShutdownConfig, Sources,
-    Violation, deserialize_address, load, mask_password,
+    Violation, deserialize_address, environment_variable, load, mask_password,
 };
 pub use files::{FileError, Files, Watched};
 pub use line::line_at;
