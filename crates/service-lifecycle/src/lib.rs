@@ -38,6 +38,7 @@
 //!         revision: option_env!("GIT_REVISION").unwrap_or("unknown"),
 //!         about: "Greets whoever connects",
 //!         metrics: &[METRICS],
+//!         commands: &[],
 //!     };
 //!     service_lifecycle::run(&app, serve)
 //! }
@@ -86,6 +87,6 @@ pub use files::{FileError, Files, Watched};
 pub use line::line_at;
 pub use metric::{Kind, METRICS, Metric};
 pub use port::{BindError, Connection, Listener, Tls, TlsConfig, TlsKeys, bind, serve_http};
-pub use process::{App, Process, run};
+pub use process::{App, Command, Process, run};
 pub use readiness::{Check, Readiness};
 pub use shutdown::Shutdown;

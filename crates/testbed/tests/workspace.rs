@@ -8,13 +8,14 @@ use std::{
 };
 
 /// Levels of the crates; a dependency points to a lower one. `docs/architecture.md` explains them.
-const LEVELS: [(&str, u32); 10] = [
+const LEVELS: [(&str, u32); 11] = [
     ("engine", 3),
     ("ingest-gateway", 3),
     ("access", 2),
     ("delivery", 2),
     ("state-memory", 2),
     ("state-redis", 2),
+    ("capacity", 1),
     ("state-core", 1),
     ("service-lifecycle", 1),
     ("otlp-codec", 1),
