@@ -22,7 +22,7 @@ const LEVELS: [(&str, u32); 10] = [
 ];
 
 /// Crates for tests and for sizing: nothing that ships depends on them.
-const DEVELOPMENT: [&str; 13] = [
+const DEVELOPMENT: [&str; 14] = [
     "bench",
     "bench-kit",
     "chaos",
@@ -31,6 +31,7 @@ const DEVELOPMENT: [&str; 13] = [
     "door-bench",
     "door-fuzz",
     "loadgen",
+    "operate",
     "otlp-conformance",
     "state-bench",
     "state-conformance",
