@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
     time::Duration,
 };
 
@@ -10,7 +9,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use tokio::{process::Command, time::timeout};
 
-use crate::stage::Run;
+use crate::stage::{ROOT, Run};
 
 /// It takes some seconds; the first time Python packages are installed.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -23,11 +22,10 @@ struct Checked {
 }
 
 pub(crate) async fn run(run: &mut Run<'_>) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let log = run.home.join("check-deploy.log");
     let told = File::create(&log).with_context(|| format!("failed to write {}", log.display()))?;
     let mut command = Command::new("just");
-    command.arg("check-deploy").current_dir(root).stderr(told).kill_on_drop(true);
+    command.arg("check-deploy").current_dir(ROOT).stderr(told).kill_on_drop(true);
     let output =
         timeout(DEADLINE, command.output()).await.context("just check-deploy did not end in time")?;
     let output = output.context("failed to start just; install it with: sh deploy/setup.sh")?;

@@ -2,8 +2,10 @@
 //!
 //! * `stage` is what can be tried on its own, and runs one after the other;
 //! * `deploy` checks what is deployed without a cluster;
+//! * `alerts` makes what every alert is about, and sees it fire and stop;
 //! * `report` is what all of them have shown.
 
+mod alerts;
 mod deploy;
 mod report;
 mod stage;

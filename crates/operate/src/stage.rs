@@ -6,13 +6,18 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use loadgen::output::note;
 
-use crate::{deploy, report::Report};
+use crate::{alerts, deploy, report::Report};
+
+/// The project.
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// All of them, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stage {
     /// What is deployed, as far as it can be checked without a cluster
     Deploy,
+    /// Every alert fires when its fault is made on a real cluster, and stops after
+    Alerts,
 }
 
 /// A stage while it runs: where it may write, and what it has shown.
@@ -43,6 +48,7 @@ impl Stage {
         let mut run = Run { stage: self, home: home.path(), report };
         let ran = match self {
             Self::Deploy => deploy::run(&mut run).await,
+            Self::Alerts => alerts::run(&mut run).await,
         };
         if let Err(error) = ran {
             run.fail("run to its end", &format!("{error:#}"));
