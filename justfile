@@ -106,6 +106,10 @@ check-deploy:
 configuration:
     @WRITE_CONFIGURATION=1 cargo test --workspace --locked --test configuration
 
+# Try what operators do on real processes: deploy, alerts, rollout, capacity (`just test-operate --help`)
+test-operate *arguments: build
+    @{{target}}/release/test-operate "$@"
+
 # Everything that must hold before a change is merged
 test: fmt clippy doc unit
 

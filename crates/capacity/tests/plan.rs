@@ -86,7 +86,7 @@ fn memory_follows_the_retention_and_says_when_it_is_the_limit() {
     assert_eq!(day.limited_by, Limit::Memory);
     let small = plan("--retention 60s").redis;
     assert_eq!(small.limited_by, Limit::Availability, "{small:?}");
-    let few = plan("--retention 60s --traces-per-second 30000").redis;
+    let few = plan("--retention 60s --traces-per-second 90000").redis;
     assert_eq!(few.limited_by, Limit::Cpu, "{few:?}");
 }
 

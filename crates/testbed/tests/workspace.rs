@@ -23,7 +23,7 @@ const LEVELS: [(&str, u32); 11] = [
 ];
 
 /// Crates for tests and for sizing: nothing that ships depends on them.
-const DEVELOPMENT: [&str; 13] = [
+const DEVELOPMENT: [&str; 14] = [
     "bench",
     "bench-kit",
     "chaos",
@@ -32,6 +32,7 @@ const DEVELOPMENT: [&str; 13] = [
     "door-bench",
     "door-fuzz",
     "loadgen",
+    "operate",
     "otlp-conformance",
     "state-bench",
     "state-conformance",
