@@ -205,7 +205,7 @@ impl fmt::Display for Figure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.value {
             large if large > 1e6 => write!(formatter, "{} {}", self.of, show_bytes(large)),
-            value => write!(formatter, "{} {}", self.of, digits(value)),
+            value => write!(formatter, "{} {value}", self.of),
         }
     }
 }

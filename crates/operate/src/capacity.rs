@@ -68,6 +68,7 @@ pub(crate) async fn run(run: &mut Run<'_>) -> anyhow::Result<()> {
     let doubled = scene.load(2 * SPANS_PER_SECOND, Duration::ZERO, &run.home.join("doubled.json")).await?;
     let (bytes, used) = (scene.redis_bytes().await? - bytes, scene.cpu()?);
     let [engine, redis] = [0, 1].map(|index| (used[index] - cores[index]).as_secs_f64() / doubled.seconds);
+    // The rate that came about is that of the report; all else was measured beside it.
     let said = plan(&doubled, Some(&file)).await?;
     let by_benchmarks = plan(&doubled, None).await?;
     let check = Check {
