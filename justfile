@@ -102,6 +102,14 @@ check-deploy:
     @cmp -s deploy/check/requirements.txt {{target}}/check-deploy/requirements.txt || just _check-deploy-environment
     @PYTHONDONTWRITEBYTECODE=1 {{target}}/check-deploy/bin/python deploy/check/check.py
 
+# Write the tables of docs/configuration.md from the configuration types
+configuration:
+    @WRITE_CONFIGURATION=1 cargo test --workspace --locked --test configuration
+
+# Try what operators do on real processes: deploy, alerts, rollout, capacity (`just test-operate --help`)
+test-operate *arguments: build
+    @{{target}}/release/test-operate "$@"
+
 # Everything that must hold before a change is merged
 test: fmt clippy doc unit
 

@@ -1,5 +1,7 @@
 //! The engine process: its configuration, its store, and what it serves. The only place that names a backend.
 
+mod command;
+
 use std::{process::ExitCode, sync::Arc};
 
 use engine::Config;
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
         revision: option_env!("GIT_REVISION").unwrap_or("unknown"),
         about: "Receives OTLP over gRPC and correlates it, in memory or in a Redis Cluster that many engines share",
         metrics: &[engine::METRICS, access::METRICS, delivery::METRICS],
+        commands: &[command::CAPACITY],
     };
     service_lifecycle::run::<Config, _, _>(&app, |process: Process<Config>| async {
         let store = open(&process.config)?;

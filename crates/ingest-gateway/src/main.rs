@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         revision: option_env!("GIT_REVISION").unwrap_or("unknown"),
         about: "HTTP front of the correlation engines: takes OTLP/HTTP, answers queries as JSON",
         metrics: &[METRICS, access::METRICS],
+        commands: &[],
     };
     service_lifecycle::run(&app, serve)
 }

@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::{
     App,
-    config::{Config, ENVIRONMENT_PREFIX, Keys},
+    config::{Config, Keys, environment_variable},
 };
 
 /// `--config`, `--set` and `--check-config`; a binary with arguments of its own flattens them.
@@ -44,6 +44,10 @@ impl Arguments {
             .name(app.name)
             .version(format!("{} ({})", app.version, app.revision))
             .about(app.about)
+            .subcommands(
+                app.commands.iter().map(|command| clap::Command::new(command.name).about(command.about)),
+            )
+            .disable_help_subcommand(true)
             .after_help("--help also lists every key and its environment variable.")
             .after_long_help(describe_keys::<C>());
         let matches = command.try_get_matches_from(command_line)?;
@@ -59,8 +63,7 @@ fn describe_keys<C: Config>() -> String {
          itself, and OTEL_* variables say the rest.\n\nKeys and their environment variables:\n",
     );
     for key in Keys::of::<C>().leaves() {
-        let own = format!("{ENVIRONMENT_PREFIX}{}", key.to_uppercase().replace('.', "__"));
-        text.push_str(&format!("  {key:<28} {own}"));
+        text.push_str(&format!("  {key:<28} {}", environment_variable(&key)));
         for (alias, _) in C::ENVIRONMENT_ALIASES.iter().filter(|(_, target)| *target == key) {
             text.push_str(&format!(", {alias}"));
         }
@@ -71,10 +74,12 @@ fn describe_keys<C: Config>() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitCode;
+
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::{AdminConfig, LogConfig, ShutdownConfig};
+    use crate::{AdminConfig, Command, LogConfig, ShutdownConfig};
 
     #[derive(Debug, Default, Serialize, Deserialize)]
     struct Settings {
@@ -99,7 +104,14 @@ mod tests {
         }
     }
 
-    const APP: App = App { name: "engine", version: "1.2.3", revision: "abc", about: "Keeps", metrics: &[] };
+    const APP: App = App {
+        name: "engine",
+        version: "1.2.3",
+        revision: "abc",
+        about: "Keeps",
+        metrics: &[],
+        commands: &[Command { name: "capacity", about: "Plans", run: |_| ExitCode::SUCCESS }],
+    };
 
     fn parse(arguments: &[&str]) -> Result<Arguments, String> {
         let command_line = ["engine"].iter().chain(arguments);
@@ -116,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn help_lists_every_key_with_its_environment_names() {
+    fn help_lists_every_command_and_every_key_with_its_environment_names() {
         let help = parse(&["--help"]).unwrap_err();
-        for line in ["CORRELATION__LOG__LEVEL, LOG_LEVEL", "CORRELATION__ADMIN__LISTEN"] {
+        for line in ["CORRELATION__LOG__LEVEL, LOG_LEVEL", "CORRELATION__ADMIN__LISTEN", "capacity  Plans"] {
             assert!(help.contains(line), "{line} is missing in:\n{help}");
         }
         assert_eq!(parse(&["--version"]).unwrap_err(), "engine 1.2.3 (abc)\n");

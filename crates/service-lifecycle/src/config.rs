@@ -20,10 +20,9 @@ pub use error::ConfigError;
 pub use load::{Loaded, load};
 pub use mask::mask_password;
 pub use sections::{AdminConfig, LogConfig, LogFormat, ShutdownConfig, TraceConfig, deserialize_address};
-pub use sources::Sources;
+pub use sources::{Sources, environment_variable};
 
 pub(crate) use keys::Keys;
-pub(crate) use sources::ENVIRONMENT_PREFIX;
 
 /// The configuration of one process: a struct of sections, loaded by [`load`].
 ///

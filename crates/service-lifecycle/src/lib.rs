@@ -38,6 +38,7 @@
 //!         revision: option_env!("GIT_REVISION").unwrap_or("unknown"),
 //!         about: "Greets whoever connects",
 //!         metrics: &[METRICS],
+//!         commands: &[],
 //!     };
 //!     service_lifecycle::run(&app, serve)
 //! }
@@ -84,13 +85,13 @@ mod trace;
 pub use arguments::Arguments;
 pub use config::{
     AdminConfig, Config, ConfigError, Effective, Loaded, LogConfig, LogFormat, ShutdownConfig, Sources,
-    TraceConfig, Violation, config_value, deserialize_address, load, mask_password,
+    TraceConfig, Violation, config_value, deserialize_address, environment_variable, load, mask_password,
 };
 pub use files::{FileError, Files, Watched};
 pub use line::line_at;
 pub use metric::{Kind, METRICS, Metric};
 pub use port::{BindError, Connection, Listener, Tls, TlsConfig, TlsKeys, bind, serve_http};
-pub use process::{App, Process, run};
+pub use process::{App, Command, Process, run};
 pub use readiness::{Check, Readiness};
 pub use shutdown::Shutdown;
 pub use trace::{Span, SpanKind, Tracer};

@@ -144,6 +144,7 @@ mod tests {
                 unit: Some(Unit::Seconds),
                 help: "How long requests take.",
             }]],
+            commands: &[],
         };
         let recorder = recorder();
         metrics::with_local_recorder(&recorder, || {

@@ -1,6 +1,7 @@
 //! The life of a process, from its arguments to its exit code.
 
 use std::{
+    ffi::OsString,
     fmt::Display,
     future::{Future, pending},
     process::ExitCode,
@@ -41,6 +42,19 @@ pub struct App {
     pub about: &'static str,
     /// The metrics of all its crates.
     pub metrics: &'static [&'static [Metric]],
+    /// What it does in place of its service when one of them is named first.
+    pub commands: &'static [Command],
+}
+
+/// What a binary does in place of its service, as `engine capacity`.
+#[derive(Debug, Clone, Copy)]
+pub struct Command {
+    /// Its name, such as `capacity`.
+    pub name: &'static str,
+    /// What it does, for `--help`.
+    pub about: &'static str,
+    /// Does it, with the command line from its name on.
+    pub run: fn(Vec<OsString>) -> ExitCode,
 }
 
 /// What a service gets to run.
@@ -61,15 +75,21 @@ pub struct Process<C> {
 /// Runs a service from boot to exit and returns the exit code of the process.
 ///
 /// `service` must watch [`Shutdown::draining`] and then finish what it has accepted. The admin
-/// port answers until it returns. Before anything runs, `--check-config`, `--help` and `--version`
-/// are answered.
+/// port answers until it returns. Before anything runs, [commands](App::commands), `--check-config`,
+/// `--help` and `--version` are answered.
 pub fn run<C, Service, Running>(app: &App, service: Service) -> ExitCode
 where
     C: Config,
     Service: FnOnce(Process<C>) -> Running,
     Running: Future<Output = anyhow::Result<()>>,
 {
-    let arguments = match Arguments::parse::<C>(app, std::env::args_os()) {
+    let command_line: Vec<OsString> = std::env::args_os().collect();
+    let named =
+        app.commands.iter().find(|command| command_line.get(1).is_some_and(|name| name == command.name));
+    if let Some(command) = named {
+        return (command.run)(command_line[1..].to_vec());
+    }
+    let arguments = match Arguments::parse::<C>(app, command_line) {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };

@@ -18,7 +18,8 @@ pub struct NamedProcess {
 #[derive(Debug)]
 pub(super) struct Before {
     own_cpu: Duration,
-    processes: Vec<(NamedProcess, Duration)>,
+    /// With CPU and resident memory.
+    processes: Vec<(NamedProcess, Duration, u64)>,
 }
 
 /// What was used while it lasted.
@@ -33,6 +34,8 @@ pub(super) struct Used {
 #[derive(Debug, Default)]
 pub(super) struct Use {
     pub(super) cpu: Duration,
+    /// Of the resident memory of each when it began.
+    pub(super) rss_bytes_before: u64,
     /// Of the most resident memory of each.
     pub(super) rss_bytes_max: u64,
 }
@@ -43,14 +46,17 @@ impl Before {
     pub(super) fn read(processes: &[NamedProcess]) -> anyhow::Result<Self> {
         let watch = |process: &NamedProcess| format!("failed to watch {}", process.name);
         // Forgetting may have to wait for a busy process; the CPU of all is read at once.
-        for process in processes {
-            memory::forget_peak(process.pid).with_context(|| watch(process))?;
-        }
-        let read = |process: &NamedProcess| {
-            let cpu = cpu::of_process(process.pid).with_context(|| watch(process))?;
-            anyhow::Ok((process.clone(), cpu))
+        let forget = |process: &NamedProcess| {
+            memory::forget_peak(process.pid)?;
+            memory::peak_of(process.pid)
         };
-        let processes = processes.iter().map(read).collect::<anyhow::Result<_>>()?;
+        let resident = processes.iter().map(|process| forget(process).with_context(|| watch(process)));
+        let resident = resident.collect::<anyhow::Result<Vec<_>>>()?;
+        let read = |(process, resident): (&NamedProcess, u64)| {
+            let cpu = cpu::of_process(process.pid).with_context(|| watch(process))?;
+            anyhow::Ok((process.clone(), cpu, resident))
+        };
+        let processes = processes.iter().zip(resident).map(read).collect::<anyhow::Result<_>>()?;
         Ok(Self { own_cpu: cpu::of_this_process()?, processes })
     }
 
@@ -61,13 +67,14 @@ impl Before {
     pub(super) fn until_now(&self) -> anyhow::Result<Used> {
         let mut used =
             Used { own_cpu: cpu::of_this_process()?.saturating_sub(self.own_cpu), ..Used::default() };
-        for (NamedProcess { name, pid }, before) in &self.processes {
+        for (NamedProcess { name, pid }, before, resident) in &self.processes {
             let (Ok(cpu), Ok(peak)) = (cpu::of_process(*pid), memory::peak_of(*pid)) else {
                 used.gone.push(format!("{name} ({pid})"));
                 continue;
             };
             let sum = used.processes.entry(name.clone()).or_default();
             sum.cpu += cpu.saturating_sub(*before);
+            sum.rss_bytes_before += resident;
             sum.rss_bytes_max += peak;
         }
         Ok(used)

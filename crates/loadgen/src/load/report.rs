@@ -87,6 +87,9 @@ pub struct Process {
     pub cpu_us_per_span: f64,
     /// Cores on average.
     pub cpu_cores: f64,
+    /// The resident memory when the load began to count.
+    #[serde(default)]
+    pub rss_bytes_before: u64,
     /// The most resident memory.
     pub rss_bytes_max: u64,
 }
@@ -120,6 +123,7 @@ impl Report {
             let process = Process {
                 cpu_us_per_span: per_span(used.cpu),
                 cpu_cores: used.cpu.as_secs_f64() / seconds,
+                rss_bytes_before: used.rss_bytes_before,
                 rss_bytes_max: used.rss_bytes_max,
             };
             (name.clone(), process)
@@ -224,11 +228,14 @@ impl fmt::Display for Report {
             "latency    p50 {p50:.1} ms, p90 {p90:.1}, p99 {p99:.1}, p99.9 {p99_9:.1}, longest {max:.1}; \
              from when a request {from}"
         )?;
-        for (name, Process { cpu_us_per_span, cpu_cores, rss_bytes_max }) in &self.processes {
-            let mib = *rss_bytes_max as f64 / f64::from(1 << 20);
+        for (name, Process { cpu_us_per_span, cpu_cores, rss_bytes_before, rss_bytes_max }) in &self.processes
+        {
+            let [before, most] =
+                [rss_bytes_before, rss_bytes_max].map(|bytes| *bytes as f64 / f64::from(1 << 20));
             writeln!(
                 formatter,
-                "{name:<10} {cpu_us_per_span:.2} µs CPU per span, {cpu_cores:.2} cores, at most {mib:.0} MiB"
+                "{name:<10} {cpu_us_per_span:.2} µs CPU per span, {cpu_cores:.2} cores, at most {most:.0} MiB, \
+                 {before:.0} MiB before"
             )?;
         }
         write!(formatter, "generator  {:.2} µs CPU per span", self.generator_cpu_us_per_span)

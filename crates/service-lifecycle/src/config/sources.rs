@@ -7,8 +7,13 @@ use figment::value::Value;
 use super::{Config, Keys, dotenv, error::Problem, file, keys::parse_toml_value, mask, setting::Setting};
 use crate::Arguments;
 
-/// What the environment names of all keys begin with: `redis.url` is `CORRELATION__REDIS__URL`.
-pub(crate) const ENVIRONMENT_PREFIX: &str = "CORRELATION__";
+/// What the environment names of all keys begin with.
+const ENVIRONMENT_PREFIX: &str = "CORRELATION__";
+
+/// The environment variable of `key`: `CORRELATION__REDIS__URL` of `redis.url`.
+pub fn environment_variable(key: &str) -> String {
+    format!("{ENVIRONMENT_PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
 
 /// Where [`load`](super::load) looks, later sources win: defaults, `file`, `dotenv`,
 /// `environment`, `set`.

@@ -12,7 +12,7 @@ fn report() -> Report {
         Sent { outcome: Outcome::Accepted { rejected: 0 }, answers: vec![Code::Ok], message: String::new() };
     let size = Size { spans: 1_000, logs: 0, traces: 100 };
     tally.add(size, &sent, Duration::from_millis(5), true);
-    let used = Use { cpu: Duration::from_millis(2), rss_bytes_max: 64 << 20 };
+    let used = Use { cpu: Duration::from_millis(2), rss_bytes_before: 32 << 20, rss_bytes_max: 64 << 20 };
     let used = Used {
         own_cpu: Duration::from_micros(500),
         processes: BTreeMap::from([("engine".to_owned(), used)]),
@@ -56,7 +56,7 @@ fn the_line_of_json_has_the_fields_that_others_rely_on() {
     for name in ["p50", "p90", "p99", "p99_9", "max"] {
         assert_eq!(value["latency_ms"][name], 5.0, "{name}");
     }
-    let engine = serde_json::json!({"cpu_us_per_span": 2.0, "cpu_cores": 0.001, "rss_bytes_max": 64 << 20});
+    let engine = serde_json::json!({"cpu_us_per_span": 2.0, "cpu_cores": 0.001, "rss_bytes_before": 32 << 20, "rss_bytes_max": 64 << 20});
     assert_eq!(value["processes"]["engine"], engine);
     assert_eq!(value["codes"]["OK"], 1);
     assert_eq!(value["spans_per_second"], 500.0);
