@@ -14,7 +14,13 @@ use std::{
 use anyhow::{Context as _, anyhow, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{directory::Directory, ports::Port, process::Process, service, wait::Look};
+use crate::{
+    directory::Directory,
+    ports::{self, Port},
+    process::Process,
+    service,
+    wait::Look,
+};
 
 /// Generous for a machine that compiles beside the test.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -109,6 +115,10 @@ impl Prometheus {
     /// When `prometheus` is missing, does not take the rules, or does not answer within 30 s; the end of its
     /// log is quoted.
     pub async fn start(options: &PrometheusOptions) -> anyhow::Result<Self> {
+        ports::retry_when_taken(async || Self::attempt(options).await).await
+    }
+
+    async fn attempt(options: &PrometheusOptions) -> anyhow::Result<Self> {
         let directory = Directory::create(options.directory.as_deref())?;
         let home = directory.path();
         let configuration = home.join("prometheus.yml");
