@@ -441,6 +441,19 @@ mod tests {
     }
 
     #[test]
+    fn redis_beside_state_in_memory_is_a_former_state_with_the_same_rules() {
+        let mut config = Config::default();
+        assert!(!config.has_former_state());
+        config.redis.url = "redis://localhost:6379".into();
+        assert!(config.has_former_state());
+        assert_eq!(config.violations(), []);
+        config.grpc.timeout_ms = config.redis.timeout_ms;
+        assert_eq!(config.violations()[0].keys, ["grpc.timeout_ms", "redis.timeout_ms"]);
+        config.use_redis_state = true;
+        assert!(!config.has_former_state(), "it is its own");
+    }
+
+    #[test]
     fn a_wrong_redis_setting_is_named_by_its_key() {
         let mut config = Config { use_redis_state: true, ..Config::default() };
         config.redis.url = "localhost:6379".into();

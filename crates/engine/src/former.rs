@@ -112,7 +112,7 @@ impl Former {
                     if told.as_ref() != Some(&error) {
                         warn!(
                             error,
-                            "the former state is not reached: what it holds waits; what is new does not"
+                            "Redis is not reached: what it holds waits, and what is new does not need it"
                         );
                         told = Some(error);
                     }
@@ -135,7 +135,8 @@ impl Former {
         }
         let (correlations, ledger) =
             tokio::try_join!(self.store.get_correlation_count(), self.store.get_ledger())?;
-        let unfinished = end::unfinished(&ledger, is_delivered);
+        // What a ledger says that has lost entries does not keep it from being empty.
+        let unfinished = if correlations == 0 { 0 } else { end::unfinished(&ledger, is_delivered) };
         Ok(Some(Holdings { correlations, unfinished }))
     }
 
@@ -145,7 +146,7 @@ impl Former {
         self.known.is_empty.store(now == Holdings::default(), Ordering::Relaxed);
         let state = self.store.backend();
         match before {
-            Some(before) if (before.correlations, before.unfinished) == (correlations, unfinished) => {}
+            Some(before) if before == now => {}
             _ if now == Holdings::default() => info!(%state, "Redis holds nothing any more; unset REDIS_URL"),
             None => info!(%state, correlations, unfinished, "finishing and serving what Redis holds"),
             Some(before) if before.unfinished > 0 && unfinished == 0 => {

@@ -20,6 +20,7 @@ mod regroup;
 mod related;
 mod serve;
 mod status;
+mod stores;
 mod unkept;
 mod watch;
 

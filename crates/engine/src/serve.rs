@@ -38,6 +38,7 @@ use crate::{
     measured::Measured,
     query::Query,
     receive::Receiver,
+    stores::Stores,
     unkept::Unkept,
     watch::{Watch, Watchers},
 };
@@ -76,7 +77,8 @@ pub async fn serve(
     let activity = Activity::new();
     let options = config.correlation.split_options()?;
     let receiver = Receiver::new(Arc::clone(&store), options, Arc::clone(&unkept), activity.clone());
-    let query = Query::new(Arc::clone(&store), former.clone(), config.correlation.keys.clone());
+    let stores = Stores::new(Arc::clone(&store), former.clone());
+    let query = Query::new(stores, config.correlation.keys.clone());
     let watchers = Watchers::new(&config.watch);
     let watch = Watch::new(watchers.clone(), shutdown.clone());
     let server = GrpcServer {

@@ -6,6 +6,7 @@ mod endpoint;
 mod engine;
 mod faults;
 mod links;
+mod reading;
 mod rollback;
 mod telemetry;
 mod wire;

@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-use otlp_proto::correlation::v1::{
-    CleanUpCorrelationsRequest, CorrelationSummary, CountCorrelationsRequest, DeleteCorrelationRequest,
-    GetCorrelationRequest, GetLedgerRequest, LedgerAccount, ListCorrelationsRequest, View,
-    correlation_service_client::CorrelationServiceClient,
-};
+use otlp_proto::correlation::v1::{CleanUpCorrelationsRequest, DeleteCorrelationRequest};
 use serde_json::Value;
 use testbed::{EngineProcess, GatewayOptions, GatewayProcess, RedisCluster, State, Topology};
-use tonic::{Code, Status, transport::Channel};
+use tonic::Code;
 
 use crate::{
     content::once,
     endpoint::Endpoint,
     engine::{Endpoints, of, redis, until, until_metric},
+    reading::{client, count, list, spans_of_ledger, summary},
     telemetry::{send_logs, send_spans, trace_id},
 };
 
@@ -25,29 +22,6 @@ const IN_FLIGHT: [(&str, &str); 2] = [("correlation.grace_ms", "6000"), ("correl
 async fn rolled_back(endpoints: &Endpoints, url: &str) -> EngineProcess {
     let further = [&[("redis.url", url)], &IN_FLIGHT[..]].concat();
     endpoints.engine_with(State::Memory, &further).await
-}
-
-fn client(engine: &EngineProcess) -> CorrelationServiceClient<Channel> {
-    CorrelationServiceClient::new(Channel::from_shared(engine.url()).unwrap().connect_lazy())
-}
-
-async fn summary(engine: &EngineProcess, trace: u8) -> Result<CorrelationSummary, Status> {
-    let correlation_id = trace_id(trace).iter().map(|byte| format!("{byte:02x}")).collect();
-    let request = GetCorrelationRequest { correlation_id, view: View::Full.into() };
-    client(engine).get_correlation(request).await.map(|found| found.into_inner().summary.unwrap())
-}
-
-async fn list(engine: &EngineProcess) -> Result<Vec<CorrelationSummary>, Status> {
-    let request = ListCorrelationsRequest { page_size: 1_000, ..ListCorrelationsRequest::default() };
-    client(engine).list_correlations(request).await.map(|page| page.into_inner().correlations)
-}
-
-async fn count(engine: &EngineProcess) -> u64 {
-    client(engine).count_correlations(CountCorrelationsRequest {}).await.unwrap().into_inner().correlations
-}
-
-async fn spans_of_ledger(engine: &EngineProcess) -> LedgerAccount {
-    client(engine).get_ledger(GetLedgerRequest {}).await.unwrap().into_inner().spans.unwrap()
 }
 
 /// Redis, with traces in it that are in flight: their engine was killed before it closed them.
@@ -124,7 +98,7 @@ async fn a_redis_that_is_away_holds_up_nothing_new_and_is_emptied_when_it_is_bac
     let served = async || list(&engine).await.is_ok_and(|listed| listed.len() == 6);
     testbed::eventually("it is served", Duration::from_secs(60), served).await.unwrap();
     assert_eq!(summary(&engine, 1).await.unwrap().spans, 2);
-    let told = engine.process().log_lines("the former state is not reached").unwrap();
+    let told = engine.process().log_lines("Redis is not reached: what it holds waits").unwrap();
     assert_eq!(told.len(), 1, "once for each reason: {told:?}");
 }
 
