@@ -7,6 +7,7 @@ mod engine;
 mod faults;
 mod links;
 mod reading;
+mod restore;
 mod rollback;
 mod telemetry;
 mod wire;
