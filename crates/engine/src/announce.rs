@@ -38,7 +38,8 @@ pub(crate) fn announce(config: &Config, state: Backend, tracer: &Tracer) {
         traces = %tracer,
         "state and limits"
     );
-    if !is_redis && !redis.url.is_empty() {
-        info!("redis.url is set but not used: state is in memory until use_redis_state is true");
+    if config.has_former_state() {
+        let redis = mask_password(&redis.url);
+        info!(%state, redis, "what this Redis holds is closed, delivered and served until it is empty; nothing new goes there");
     }
 }

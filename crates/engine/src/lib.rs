@@ -8,6 +8,7 @@ mod close;
 mod config;
 mod door;
 mod end;
+mod former;
 mod link;
 mod maintain;
 mod measured;
@@ -20,6 +21,7 @@ mod regroup;
 mod related;
 mod serve;
 mod status;
+mod stores;
 mod unkept;
 mod watch;
 

@@ -1,5 +1,6 @@
 //! Redis as real processes: one server, or a cluster of primaries and replicas.
 
+mod backup;
 mod cluster;
 mod fault;
 mod formation;

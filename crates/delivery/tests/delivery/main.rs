@@ -6,5 +6,8 @@ mod endpoint;
 mod engine;
 mod faults;
 mod links;
+mod reading;
+mod restore;
+mod rollback;
 mod telemetry;
 mod wire;

@@ -1,8 +1,14 @@
 //! One `redis-server` process and what can be done to it.
 
 use std::{
-    fs, io::ErrorKind, net::SocketAddr, os::unix::process::CommandExt as _, path::Path, process::Command,
-    sync::Arc, time::Duration,
+    fs,
+    io::ErrorKind,
+    net::SocketAddr,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, ensure};
@@ -30,6 +36,8 @@ pub enum Role {
 #[derive(Debug)]
 pub struct RedisNode {
     process: Process,
+    /// Of its data, configuration and log.
+    directory: PathBuf,
     port: Port,
     /// Of the cluster bus; Redis would take port + 10000 without asking whether that is free.
     bus: Option<Port>,
@@ -82,7 +90,7 @@ impl RedisNode {
         let process = Process::start(name, command, &directory.join("redis.log"))
             .map_err(|error| explain_missing_program(error, &program))?;
         let tls = options.tls.as_ref().map(Tls::client).transpose()?;
-        Ok(Self { process, port, bus, proxy, tls })
+        Ok(Self { process, directory, port, bus, proxy, tls })
     }
 
     /// Where its clients reach it: the proxy, if there is one.
@@ -180,6 +188,11 @@ impl RedisNode {
             Err(error) => Look::NotYet(format!("{error:#}")),
         };
         self.process.wait_until("ready", READY_DEADLINE, look).await
+    }
+
+    /// Where its data are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Port of the cluster bus; `None` for a single server.
