@@ -3,11 +3,13 @@
 //! * `stage` is what can be tried on its own, and runs one after the other;
 //! * `deploy` checks what is deployed without a cluster;
 //! * `alerts` makes what every alert is about, and sees it fire and stop;
+//! * `rollout` takes every step of the rollout guide under load;
 //! * `report` is what all of them have shown.
 
 mod alerts;
 mod deploy;
 mod report;
+mod rollout;
 mod stage;
 
 use std::process::ExitCode;

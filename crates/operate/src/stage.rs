@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use loadgen::output::note;
 
-use crate::{alerts, deploy, report::Report};
+use crate::{alerts, deploy, report::Report, rollout};
 
 /// The project.
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -18,6 +18,8 @@ pub(crate) enum Stage {
     Deploy,
     /// Every alert fires when its fault is made on a real cluster, and stops after
     Alerts,
+    /// The rollout guide, step by step under load
+    Rollout,
 }
 
 /// A stage while it runs: where it may write, and what it has shown.
@@ -49,6 +51,7 @@ impl Stage {
         let ran = match self {
             Self::Deploy => deploy::run(&mut run).await,
             Self::Alerts => alerts::run(&mut run).await,
+            Self::Rollout => rollout::run(&mut run).await,
         };
         if let Err(error) = ran {
             run.fail("run to its end", &format!("{error:#}"));

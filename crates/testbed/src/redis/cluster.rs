@@ -41,7 +41,7 @@ pub struct RedisCluster {
     directory: Directory,
     primaries: usize,
     /// To start more servers like them.
-    topology: Topology,
+    topology: Box<Topology>,
 }
 
 impl RedisCluster {
@@ -100,7 +100,7 @@ impl RedisCluster {
         let count = topology.primaries * (1 + topology.replicas_per_primary);
         let nodes = (0..count).map(|index| start_server(index, directory.path(), topology));
         let nodes = nodes.collect::<anyhow::Result<_>>()?;
-        Ok(Self { nodes, directory, primaries: topology.primaries, topology: topology.clone() })
+        Ok(Self { nodes, directory, primaries: topology.primaries, topology: Box::new(topology.clone()) })
     }
 
     /// URL that names every node, as the engine's `redis.url` takes it.
