@@ -6,7 +6,10 @@ use anyhow::ensure;
 use correlate_proof::redis;
 
 use super::SHARE_PAIRS;
-use crate::rollout::{Rollout, site::Use};
+use crate::rollout::{
+    Rollout,
+    site::{self, Use},
+};
 
 /// For engines in memory to finish what Redis holds.
 const FINISHED_DEADLINE: Duration = Duration::from_secs(90);
@@ -30,6 +33,18 @@ pub(super) async fn roll_back(rollout: &mut Rollout) -> anyhow::Result<String> {
     }
     let is_finished = redis::is_quiet_within(&site.redis, FINISHED_DEADLINE).await?;
     ensure!(is_finished, "what Redis holds was not closed and delivered within {FINISHED_DEADLINE:?}");
+    for engine in &site.engines {
+        site::wait_engine(
+            engine,
+            "to tell that its former state is finished",
+            FINISHED_DEADLINE,
+            |metrics| {
+                site::sum(metrics, "former_state_correlations", &[]) > 0.0
+                    && site::sum(metrics, "former_state_unfinished_items", &[]) == 0.0
+            },
+        )
+        .await?;
+    }
     let told = if is_sticky { "; each trace goes to one of them" } else { "" };
     Ok(format!("{} engines in memory finished what Redis held{told}", site.engines.len()))
 }
