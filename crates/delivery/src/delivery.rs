@@ -1,4 +1,5 @@
-//! Puts the parts together: lanes with their workers, the task that reads the outbox, the one that settles.
+//! Puts the parts together: lanes with their workers, and for each store the task that reads its outbox and the one
+//! that settles.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,18 +32,19 @@ const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 /// Delivers closed correlations. Ends with its value; [`drain`](Self::drain) ends it in good order.
 pub struct Delivery {
-    shared: Arc<Shared>,
+    lanes: CurrentLanes,
+    places: Places,
     draining: CancellationToken,
     /// When what is being sent is let go of.
     time_is_up: CancellationToken,
-    /// The workers with their roster, and the one that reads the outbox.
+    /// The workers with their roster, and those that read an outbox.
     sending: JoinSet<()>,
     settling: JoinSet<()>,
     /// When there is nothing more to settle.
     settled: CancellationToken,
 }
 
-/// Where closed correlations are handed over ([`offer`](Self::offer)). Cheap to clone.
+/// Where closed correlations of one store are handed over ([`offer`](Self::offer)). Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -58,7 +60,7 @@ pub struct Offer<'a> {
     begin_by: Instant,
 }
 
-/// What everybody who brings events needs.
+/// What everybody who brings events of one store needs.
 pub(crate) struct Shared {
     pub(crate) lanes: CurrentLanes,
     pub(crate) places: Places,
@@ -66,22 +68,18 @@ pub(crate) struct Shared {
 }
 
 impl Delivery {
-    /// Starts to deliver; `None` where nothing is to be delivered. Connections are made when they are
-    /// needed. A file of endpoints is followed: what is added, gone or changed in it counts from then on.
+    /// Follows the endpoints, for what stores [bring](Self::of_store); `None` where nothing is to be delivered.
+    /// Connections are made when they are needed. A file of endpoints is followed: what is added, gone or
+    /// changed in it counts from then on.
     ///
     /// # Errors
     /// A file of endpoints, or one for TLS, that cannot be used.
-    pub fn start(
-        config: &DeliveryConfig,
-        store: Arc<dyn StateManager>,
-        files: &Files,
-    ) -> Result<Option<Self>, EndpointError> {
+    pub fn start(config: &DeliveryConfig, files: &Files) -> Result<Option<Self>, EndpointError> {
         let source = endpoint::open(config, files)?;
-        source.map(|source| Self::assemble(store, source, Client::new)).transpose()
+        source.map(|source| Self::assemble(source, Client::new)).transpose()
     }
 
     fn assemble<T: Transport>(
-        outbox: impl Outbox,
         source: Source,
         connect: impl Fn(&Endpoint, Signal) -> Result<T, EndpointError> + Send + 'static,
     ) -> Result<Self, EndpointError> {
@@ -89,18 +87,24 @@ impl Delivery {
         let roster = Roster::open(source, connect, lanes.clone(), draining.clone())?;
         let (mut sending, time_is_up) = (JoinSet::new(), CancellationToken::new());
         sending.spawn(roster.run(time_is_up.clone()));
-        let (settled, settling) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { lanes: lanes.clone(), places: Places::new(), settled });
-        sending.spawn(outbox::pull(outbox.clone(), Arc::clone(&shared), draining.clone()));
-        let settler = Settler { outbox, lanes, settled: settling, draining: draining.clone() };
-        let (mut settling, settled) = (JoinSet::new(), CancellationToken::new());
-        settling.spawn(settler.run(settled.clone()));
-        Ok(Self { shared, draining, time_is_up, sending, settling, settled })
+        let (settling, settled) = (JoinSet::new(), CancellationToken::new());
+        Ok(Self { lanes, places: Places::new(), draining, time_is_up, sending, settling, settled })
     }
 
-    /// Where closed correlations are handed over.
-    pub fn handle(&self) -> Handle {
-        Handle { shared: Arc::clone(&self.shared) }
+    /// Delivers what is in the outbox of a store; answers where correlations are handed over that are closed
+    /// there. Several stores share the endpoints and the room for what is in flight.
+    pub fn of_store(&mut self, store: Arc<dyn StateManager>) -> Handle {
+        self.of_outbox(store)
+    }
+
+    fn of_outbox(&mut self, outbox: impl Outbox) -> Handle {
+        let (settled, settling) = mpsc::unbounded_channel();
+        let (lanes, places) = (self.lanes.clone(), self.places.clone());
+        let shared = Arc::new(Shared { lanes: lanes.clone(), places, settled });
+        self.sending.spawn(outbox::pull(outbox.clone(), Arc::clone(&shared), self.draining.clone()));
+        let settler = Settler { outbox, lanes, settled: settling, draining: self.draining.clone() };
+        self.settling.spawn(settler.run(self.settled.clone()));
+        Handle { shared }
     }
 
     /// Sends what was handed over, as far as that is possible by `deadline`; leaves the rest to the

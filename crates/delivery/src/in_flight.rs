@@ -54,7 +54,8 @@ pub(crate) struct Settled {
     pub(crate) _place: Option<Place>,
 }
 
-/// Room for events in flight.
+/// Room for events in flight. Cheap to clone; clones share it.
+#[derive(Clone)]
 pub(crate) struct Places {
     left: Arc<Semaphore>,
     taken: Gauge,

@@ -21,7 +21,8 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Whether state is in Redis and shared by all engines. Default false: in this process's memory.
+    /// Whether state is in Redis and shared by all engines. Default false: in this process's memory. With
+    /// `redis.url` set all the same, what Redis holds is closed, delivered and served until it is empty.
     pub use_redis_state: bool,
     /// The gRPC port.
     pub grpc: GrpcConfig,
@@ -150,12 +151,13 @@ impl Default for MemoryConfig {
     }
 }
 
-/// `[redis]`: used when `use_redis_state` is true.
+/// `[redis]`: used when `use_redis_state` is true, or when `url` is set, for what Redis still holds.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://host:port` for one server, `redis-cluster://host:port?node=host:port` for a
-    /// cluster, `rediss://` or `rediss-cluster://` for TLS. Default empty.
+    /// cluster, `rediss://` or `rediss-cluster://` for TLS. With state in memory: the Redis of the former state,
+    /// which is emptied. Default empty.
     pub url: String,
     /// Most connections of this process to Redis, over all servers. Default 50.
     pub max_connections: usize,
@@ -248,6 +250,11 @@ impl fmt::Debug for RedisConfig {
 }
 
 impl Config {
+    /// Whether there is a Redis from which this engine was switched to memory.
+    pub fn has_former_state(&self) -> bool {
+        !self.use_redis_state && !self.redis.url.is_empty()
+    }
+
     /// What every backend is told.
     pub fn settings(&self) -> Settings {
         let CorrelationConfig { ttl_seconds, spans_max, bytes_max, .. } = self.correlation;
@@ -362,7 +369,7 @@ impl service_lifecycle::Config for Config {
         if let Err(invalid) = correlation.split_options() {
             violations.push(Violation::new("correlation.text_patterns", invalid.to_string()));
         }
-        if self.use_redis_state && grpc.timeout_ms <= redis.timeout_ms {
+        if (self.use_redis_state || self.has_former_state()) && grpc.timeout_ms <= redis.timeout_ms {
             let allowed =
                 "expected requests to have more time than the store, so that its answer can be passed on";
             violations.push(Violation::between(&["grpc.timeout_ms", "redis.timeout_ms"], allowed));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use state_core::{Ledger, Result, StateManager};
+use state_core::{Account, Ledger, Result, StateManager};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
@@ -21,7 +21,7 @@ pub(crate) async fn close_and_deliver(
 ) {
     let closed = timeout_at(deadline, async {
         closer.close_all().await?;
-        while is_delivered && left(&store.get_ledger().await?) > 0 {
+        while is_delivered && unfinished(&store.get_ledger().await?, true) > 0 {
             sleep(LOOK_INTERVAL).await;
         }
         Ok::<_, state_core::Error>(())
@@ -35,15 +35,16 @@ pub(crate) async fn close_and_deliver(
     }
 }
 
-/// Items that are there and not delivered.
-fn left(ledger: &Ledger) -> u64 {
-    [&ledger.spans, &ledger.logs].map(|account| account.pending + account.stored).iter().sum()
+/// Items that are there and not closed, or not delivered where they are to be.
+pub(crate) fn unfinished(ledger: &Ledger, is_delivered: bool) -> u64 {
+    let of = |account: &Account| account.pending + if is_delivered { account.stored } else { 0 };
+    of(&ledger.spans) + of(&ledger.logs)
 }
 
 /// Says what ends with this process.
 async fn tell(store: &dyn StateManager) -> Result<()> {
     let (ledger, correlations) = (store.get_ledger().await?, store.get_correlation_count().await?);
-    let undelivered = left(&ledger);
+    let undelivered = unfinished(&ledger, true);
     if undelivered > 0 {
         warn!(correlations, undelivered, "state in memory ends with this process");
     } else if correlations > 0 {

@@ -7,6 +7,7 @@ mod close;
 mod config;
 mod door;
 mod end;
+mod former;
 mod link;
 mod maintain;
 mod measured;

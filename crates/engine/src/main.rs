@@ -20,16 +20,24 @@ fn main() -> ExitCode {
         metrics: &[engine::METRICS, access::METRICS, delivery::METRICS],
     };
     service_lifecycle::run::<Config, _, _>(&app, |process: Process<Config>| async {
-        let store = open(&process.config)?;
-        engine::serve(process, store).await
+        let States { own, former } = open(&process.config)?;
+        engine::serve(process, own, former).await
     })
 }
 
-fn open(config: &Config) -> anyhow::Result<Arc<dyn StateManager>> {
+/// The state of an engine, and the one that it was switched away from, if there is one.
+struct States {
+    own: Arc<dyn StateManager>,
+    former: Option<Arc<dyn StateManager>>,
+}
+
+fn open(config: &Config) -> anyhow::Result<States> {
     let settings = config.settings();
-    Ok(if config.use_redis_state {
-        Arc::new(RedisStateManager::new(&config.redis(), settings)?)
-    } else {
-        Arc::new(InMemoryStateManager::new(&config.memory(), settings))
-    })
+    let redis = || RedisStateManager::new(&config.redis(), settings);
+    if config.use_redis_state {
+        return Ok(States { own: Arc::new(redis()?), former: None });
+    }
+    let own = Arc::new(InMemoryStateManager::new(&config.memory(), settings));
+    let former = if config.has_former_state() { Some(Arc::new(redis()?) as _) } else { None };
+    Ok(States { own, former })
 }

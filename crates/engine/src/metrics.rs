@@ -179,6 +179,19 @@ pub const METRICS: &[Metric] = &[
         help: "Correlations that this engine freed after their TTL.",
     },
     Metric {
+        name: "former_state_correlations",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Correlations in Redis of an engine whose state is in memory and redis.url is set, counted every fifteen \
+               seconds: served until their TTL. At 0 redis.url may be unset. Several engines tell the same.",
+    },
+    Metric {
+        name: "former_state_unfinished_items",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Items in them that are not closed, or not delivered where there are endpoints.",
+    },
+    Metric {
         name: "state_memory_used_bytes",
         kind: Kind::Gauge,
         unit: Some(Unit::Bytes),
@@ -219,7 +232,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: None,
         help: "1 if every primary could keep the state when it was last asked, which is each second, else 0. \
-               Only with state in Redis.",
+               Only with state in Redis, or a former state there, which is asked more seldom while it does not answer.",
     },
     Metric {
         name: "redis_duration_seconds",
@@ -281,6 +294,12 @@ pub(crate) fn named_in_text(items: u64) {
 pub(crate) fn correlations(count: u64, lately: u64) {
     gauge!("active_correlations_total").set(count as f64);
     gauge!("correlation_count").set(lately as f64);
+}
+
+/// What the former state holds.
+pub(crate) fn former_state(correlations: u64, unfinished_items: u64) {
+    gauge!("former_state_correlations").set(correlations as f64);
+    gauge!("former_state_unfinished_items").set(unfinished_items as f64);
 }
 
 /// A call was about so many correlations.

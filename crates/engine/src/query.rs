@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Datelike as _, Utc};
 use otlp_codec::{DecodeError, Merged, merge_logs, merge_traces};
-use otlp_proto::correlation::v1::{
-    CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationStatus, CorrelationSummary,
-    CountCorrelationsRequest, CountCorrelationsResponse, DeleteCorrelationRequest, DeleteCorrelationResponse,
-    DescribeStateRequest, DescribeStateResponse, GetCorrelationRequest, GetCorrelationResponse,
-    GetLedgerRequest, GetLedgerResponse, LedgerAccount, ListCorrelationsRequest, ListCorrelationsResponse,
-    ListRelatedRequest, ListRelatedResponse, StateBackend, View,
-    correlation_service_server::CorrelationService,
+use otlp_proto::{
+    STATE_ID,
+    correlation::v1::{
+        CleanUpCorrelationsRequest, CleanUpCorrelationsResponse, CorrelationStatus, CorrelationSummary,
+        CountCorrelationsRequest, CountCorrelationsResponse, DeleteCorrelationRequest,
+        DeleteCorrelationResponse, DescribeStateRequest, DescribeStateResponse, FormerState,
+        GetCorrelationRequest, GetCorrelationResponse, GetLedgerRequest, GetLedgerResponse, LedgerAccount,
+        ListCorrelationsRequest, ListCorrelationsResponse, ListRelatedRequest, ListRelatedResponse,
+        StateBackend, View, correlation_service_server::CorrelationService,
+    },
 };
 use prost_types::Timestamp;
 use state_core::{
@@ -20,31 +23,55 @@ use state_core::{
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
-use crate::{door, related, status};
+use crate::{
+    door,
+    former::{self, Former, United},
+    related, status,
+};
 
 /// Page size when none is asked for.
 const PAGE_SIZE_DEFAULT: u32 = 100;
 /// Largest page size.
 const PAGE_SIZE_MAX: u32 = 1_000;
 
-/// Answers queries from the store.
+/// Answers queries from the state, and from the former one if there is one.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
-    store: Arc<dyn StateManager>,
+    own: Arc<dyn StateManager>,
+    former: Option<Former>,
+    /// All of them as one.
+    all: Arc<dyn StateManager>,
     /// By which log records without a trace id are correlated.
     correlation_keys: Vec<String>,
 }
 
 impl Query {
-    pub(crate) fn new(store: Arc<dyn StateManager>, correlation_keys: Vec<String>) -> Self {
-        Self { store, correlation_keys }
+    pub(crate) fn new(
+        own: Arc<dyn StateManager>,
+        former: Option<Former>,
+        correlation_keys: Vec<String>,
+    ) -> Self {
+        let all: Arc<dyn StateManager> = match former.clone() {
+            Some(former) => Arc::new(United::new(Arc::clone(&own), former)),
+            None => Arc::clone(&own),
+        };
+        Self { own, former, all, correlation_keys }
     }
 
-    fn backend(&self) -> StateBackend {
-        match self.store.backend() {
-            Backend::Memory => StateBackend::Memory,
-            Backend::Redis => StateBackend::Redis,
-            Backend::RedisCluster => StateBackend::RedisCluster,
+    /// The state that a request is about: the one it names, or all. A gateway names it, since others may know
+    /// the same.
+    ///
+    /// # Errors
+    /// It names one that this engine may know once it has reached its former state.
+    async fn store<T>(&self, request: &Request<T>) -> Result<&dyn StateManager, Status> {
+        let Some(named) = request.metadata().get(STATE_ID) else { return Ok(&*self.all) };
+        let Some(former) = &self.former else { return Ok(&*self.own) };
+        match former.id() {
+            Some(id) if named == id => Ok(&**former.store()),
+            None if *named != self.own.state_id().await.map_err(failed)? => {
+                Err(failed(former::not_reached("find the state that is asked for")))
+            }
+            Some(_) | None => Ok(&*self.own),
         }
     }
 }
@@ -55,11 +82,11 @@ impl CorrelationService for Query {
         &self,
         request: Request<GetCorrelationRequest>,
     ) -> Result<Response<GetCorrelationResponse>, Status> {
-        let tenant = door::tenant(&request);
+        let (tenant, store) = (door::tenant(&request), self.store(&request).await?);
         let request = request.into_inner();
         let key = key(tenant, &request.correlation_id)?;
         // The entry does not say where the correlation stands.
-        let (entry, known) = tokio::join!(self.store.get_correlation(&key), self.store.get_summary(&key));
+        let (entry, known) = tokio::join!(store.get_correlation(&key), store.get_summary(&key));
         let entry = entry.map_err(failed)?.ok_or_else(|| not_found(&key))?;
         let mut summary = convert(entry.summary());
         summary.status = convert_status(known.map_err(failed)?.and_then(|known| known.status)).into();
@@ -86,7 +113,7 @@ impl CorrelationService for Query {
         &self,
         request: Request<ListCorrelationsRequest>,
     ) -> Result<Response<ListCorrelationsResponse>, Status> {
-        let tenant = door::tenant(&request);
+        let (tenant, store) = (door::tenant(&request), self.store(&request).await?);
         let request = request.into_inner();
         let limit = match request.page_size {
             0 => PAGE_SIZE_DEFAULT,
@@ -101,7 +128,7 @@ impl CorrelationService for Query {
             limit: limit as usize,
             after: read_token(&request.page_token)?,
         };
-        let page = self.store.get_correlations_by_time_range(&query).await.map_err(failed)?;
+        let page = store.get_correlations_by_time_range(&query).await.map_err(failed)?;
         Ok(Response::new(convert_page(page, query.limit)))
     }
 
@@ -109,16 +136,17 @@ impl CorrelationService for Query {
         &self,
         request: Request<ListRelatedRequest>,
     ) -> Result<Response<ListRelatedResponse>, Status> {
-        let tenant = door::tenant(&request);
-        related::list(&*self.store, tenant, request.into_inner()).await.map(Response::new)
+        let (tenant, store) = (door::tenant(&request), self.store(&request).await?);
+        related::list(store, tenant, request.into_inner()).await.map(Response::new)
     }
 
     async fn delete_correlation(
         &self,
         request: Request<DeleteCorrelationRequest>,
     ) -> Result<Response<DeleteCorrelationResponse>, Status> {
-        let key = key(door::tenant(&request), &request.into_inner().correlation_id)?;
-        if !self.store.delete_correlation(&key).await.map_err(failed)? {
+        let (tenant, store) = (door::tenant(&request), self.store(&request).await?);
+        let key = key(tenant, &request.into_inner().correlation_id)?;
+        if !store.delete_correlation(&key).await.map_err(failed)? {
             return Err(not_found(&key));
         }
         Ok(Response::new(DeleteCorrelationResponse {}))
@@ -129,8 +157,9 @@ impl CorrelationService for Query {
         request: Request<CountCorrelationsRequest>,
     ) -> Result<Response<CountCorrelationsResponse>, Status> {
         door::demand_all_tenants(&request)?;
-        let correlations = self.store.get_correlation_count().await.map_err(failed)?;
-        Ok(Response::new(CountCorrelationsResponse { correlations, state: self.backend().into() }))
+        let store = self.store(&request).await?;
+        let correlations = store.get_correlation_count().await.map_err(failed)?;
+        Ok(Response::new(CountCorrelationsResponse { correlations, state: backend(store).into() }))
     }
 
     async fn get_ledger(
@@ -138,7 +167,7 @@ impl CorrelationService for Query {
         request: Request<GetLedgerRequest>,
     ) -> Result<Response<GetLedgerResponse>, Status> {
         door::demand_all_tenants(&request)?;
-        let ledger = self.store.get_ledger().await.map_err(failed)?;
+        let ledger = self.store(&request).await?.get_ledger().await.map_err(failed)?;
         let (spans, logs) = (Some(convert_account(ledger.spans)), Some(convert_account(ledger.logs)));
         Ok(Response::new(GetLedgerResponse { spans, logs }))
     }
@@ -147,9 +176,13 @@ impl CorrelationService for Query {
         &self,
         _request: Request<DescribeStateRequest>,
     ) -> Result<Response<DescribeStateResponse>, Status> {
-        let state_id = self.store.state_id().await.map_err(failed)?;
-        let (state, correlation_keys) = (self.backend().into(), self.correlation_keys.clone());
-        Ok(Response::new(DescribeStateResponse { state, state_id, correlation_keys }))
+        let state_id = self.own.state_id().await.map_err(failed)?;
+        let (state, correlation_keys) = (backend(&*self.own).into(), self.correlation_keys.clone());
+        // Probes do not wait long, so this must not wait for the former state.
+        let former = self.former.as_ref().filter(|former| !former.is_empty());
+        let former =
+            former.map(|former| FormerState { state_id: former.id().unwrap_or_default().to_owned() });
+        Ok(Response::new(DescribeStateResponse { state, state_id, correlation_keys, former }))
     }
 
     async fn clean_up_correlations(
@@ -157,10 +190,19 @@ impl CorrelationService for Query {
         request: Request<CleanUpCorrelationsRequest>,
     ) -> Result<Response<CleanUpCorrelationsResponse>, Status> {
         door::demand_all_tenants(&request)?;
+        let store = self.store(&request).await?;
         let cutoff = time("cutoff", request.into_inner().cutoff)?;
         let cutoff = cutoff.ok_or_else(|| status::invalid("cutoff", "expected a time"))?;
-        let removed = self.store.cleanup_old_correlations(cutoff).await.map_err(failed)?;
+        let removed = store.cleanup_old_correlations(cutoff).await.map_err(failed)?;
         Ok(Response::new(CleanUpCorrelationsResponse { removed }))
+    }
+}
+
+fn backend(store: &dyn StateManager) -> StateBackend {
+    match store.backend() {
+        Backend::Memory => StateBackend::Memory,
+        Backend::Redis => StateBackend::Redis,
+        Backend::RedisCluster => StateBackend::RedisCluster,
     }
 }
 

@@ -17,7 +17,7 @@ use service_lifecycle::{Listener, Process, Tls, bind};
 use state_core::{Backend, StateManager};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -32,6 +32,7 @@ use crate::{
     close::Closer,
     config::{Config, GrpcConfig},
     end,
+    former::Former,
     link::Linker,
     maintain,
     measured::Measured,
@@ -51,26 +52,31 @@ type Logs = LogsServiceServer<Receiver>;
 type Correlations = CorrelationServiceServer<Query>;
 type Watches = WatchServiceServer<Watch>;
 
-/// Serves until the process drains, and closes the store.
+/// Serves until the process drains, and closes the store. A former state is emptied besides.
 ///
 /// # Errors
 /// A port that cannot be used, a store that can never serve as it is configured.
-pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> anyhow::Result<()> {
+pub async fn serve(
+    process: Process<Config>,
+    store: Arc<dyn StateManager>,
+    former: Option<Arc<dyn StateManager>>,
+) -> anyhow::Result<()> {
     let Process { config, readiness, shutdown, files } = process;
     let store: Arc<dyn StateManager> = Arc::new(Measured::new(store));
+    let former = former.map(|store| Former::new(Arc::new(Measured::new(store))));
     let check = readiness.check("state");
     announce(&config, store.backend());
 
     let listener = bind(config.grpc.listen, "grpc.listen").await?;
     let tls = Tls::open(&files, &config.grpc.tls, &["h2"])?;
     let guard = Guard::open(&files, &config.auth)?;
-    let delivery = Delivery::start(&config.delivery, Arc::clone(&store), &files)?;
+    let mut delivery = Delivery::start(&config.delivery, &files)?;
     let listener = Listener::new(listener, DOOR, config.grpc.limits.connections_max, tls);
     let unkept = Arc::<Unkept>::default();
     let activity = Activity::new();
     let options = config.correlation.split_options()?;
     let receiver = Receiver::new(Arc::clone(&store), options, Arc::clone(&unkept), activity.clone());
-    let query = Query::new(Arc::clone(&store), config.correlation.keys.clone());
+    let query = Query::new(Arc::clone(&store), former.clone(), config.correlation.keys.clone());
     let watchers = Watchers::new(&config.watch);
     let watch = Watch::new(watchers.clone(), shutdown.clone());
     let server = GrpcServer {
@@ -84,12 +90,21 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
     let mut background = JoinSet::new();
     background.spawn(maintain::expire(Arc::clone(&store)));
     background.spawn(maintain::count(Arc::clone(&store), Arc::clone(&unkept)));
-    // Ends when nothing comes in any more, and in good order.
-    let (mut closing, stopped) = (JoinSet::new(), CancellationToken::new());
-    let handle = delivery.as_ref().map(Delivery::handle);
-    let linker = Linker::new(&config.links, Arc::clone(&store));
-    let closer = Closer::new(Arc::clone(&store), config.rules(), handle, linker, watchers, activity);
-    closing.spawn(closer.run(stopped.clone()));
+    let mut closer = |store: &Arc<dyn StateManager>, activity| {
+        let handle = delivery.as_mut().map(|delivery| delivery.of_store(Arc::clone(store)));
+        let linker = Linker::new(&config.links, Arc::clone(store));
+        Closer::new(Arc::clone(store), config.rules(), handle, linker, watchers.clone(), activity)
+    };
+    // They end when nothing comes in any more, and in good order.
+    let (mut closing, mut closing_former) = (JoinSet::new(), JoinSet::new());
+    let stopped = CancellationToken::new();
+    closing.spawn(closer(&store, activity).run(stopped.clone()));
+    if let Some(former) = &former {
+        let activity = Activity::new();
+        closing_former.spawn(closer(former.store(), activity.clone()).run(stopped.clone()));
+        background.spawn(maintain::expire(Arc::clone(former.store())));
+        background.spawn(former.clone().follow(activity, delivery.is_some()));
+    }
     let grace = Duration::from_millis(config.shutdown.grace_ms);
     let deadline =
         shutdown.draining().map(move |()| Instant::now() + grace - RESERVE.min(grace / 2)).shared();
@@ -110,11 +125,17 @@ pub async fn serve(process: Process<Config>, store: Arc<dyn StateManager>) -> an
             end::close_and_deliver(&*store, &mut closer, delivery.is_some(), deadline).await;
         }
     }
+    // What it has not finished of the former state, others do, or this engine when it runs again.
+    let _ = timeout_at(deadline, closing_former.join_all()).await;
     if let Some(delivery) = delivery {
         delivery.drain(deadline).await;
     }
     if let Err(error) = unkept.enter(async |refused| store.note_refused(refused).await).await {
         warn!(error = &error as &dyn std::error::Error, "the latest refusals are missing in the ledger");
+    }
+    drop(background);
+    if let Some(former) = former {
+        former.store().close().await.context("failed to leave the former state")?;
     }
     store.close().await.context("failed to close the state")
 }
@@ -130,8 +151,9 @@ fn announce(config: &Config, state: Backend) {
         redis = service_lifecycle::mask_password(&redis.url),
         "state and limits"
     );
-    if state == Backend::Memory && !redis.url.is_empty() {
-        info!("redis.url is set but not used: state is in memory until use_redis_state is true");
+    if config.has_former_state() {
+        let redis = service_lifecycle::mask_password(&redis.url);
+        info!(%state, redis, "what this Redis holds is closed, delivered and served until it is empty; nothing new goes there");
     }
 }
 

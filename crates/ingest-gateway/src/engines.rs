@@ -25,9 +25,14 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use futures::future::join_all;
 use otlp_codec::SplitOptions;
+use otlp_proto::STATE_ID;
 use service_lifecycle::{Check, Files};
 use tokio::time::Instant;
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
 use tower::retry::budget::{Budget, TpsBudget};
 
 use crate::{EnginesConfig, metrics, status};
@@ -60,6 +65,14 @@ pub(crate) struct Engines {
     check: Check,
     signature: Signature,
     encryption: Encryption,
+}
+
+/// Who can be asked for which state.
+struct States {
+    /// The engines that know of a state, their own or their former one.
+    by_id: BTreeMap<String, Vec<Arc<Engine>>>,
+    /// What is answered for a state that an engine knows of and has never reached. It may be one of the others.
+    unreached: Option<Status>,
 }
 
 /// One engine as this gateway sees it, for people.
@@ -117,7 +130,8 @@ impl Engines {
         Route::new(&self.known.load(), self.config.routing, gone)
     }
 
-    /// Asks every state that an engine which is ready knows of: one answer for each, at least one.
+    /// Asks every state that an engine which is ready knows of, its own or its former one: one answer for each, at
+    /// least one.
     pub(crate) async fn ask_each_state<Message, Answer, Attempt>(
         &self,
         caller: &Caller,
@@ -130,21 +144,46 @@ impl Engines {
         Message: Clone,
         Attempt: Future<Output = Result<Response<Answer>, Status>>,
     {
-        let mut by_state = BTreeMap::<String, Vec<Arc<Engine>>>::new();
-        for engine in self.known.load().iter().flat_map(|pool| &pool.engines) {
-            if let Some(state) = engine.state().filter(|_| engine.is_ready()) {
-                by_state.entry(state.id.clone()).or_default().push(Arc::clone(engine));
-            }
-        }
-        if by_state.is_empty() {
+        let States { by_id, unreached } = self.states();
+        if by_id.is_empty() {
             return vec![Err(self.none_ready())];
         }
-        let ask = async |engines: Vec<Arc<Engine>>| {
+        let ask = async |(id, engines): (String, Vec<Arc<Engine>>)| {
             let among = Among { engines, is_any: true, pool: None };
-            let asked = self.call(caller, &among, deadline, repeat, message.clone(), &attempt);
+            // An engine that knows two states would answer for both.
+            let id = Some(id).filter(|id| !id.is_empty());
+            let id = id.and_then(|id| MetadataValue::<Ascii>::try_from(id).ok());
+            let attempt = |channel, mut request: Request<Message>| {
+                if let Some(id) = id.clone() {
+                    request.metadata_mut().insert(STATE_ID, id);
+                }
+                attempt(channel, request)
+            };
+            let asked = self.call(caller, &among, deadline, repeat, message.clone(), attempt);
             asked.await.map_err(|failure| failure.status)
         };
-        join_all(by_state.into_values().map(ask)).await
+        let mut answers = join_all(by_id.into_iter().map(ask)).await;
+        answers.extend(unreached.map(Err));
+        answers
+    }
+
+    /// The states that engines which are ready know of.
+    fn states(&self) -> States {
+        let (mut by_id, mut unreached) = (BTreeMap::<String, Vec<Arc<Engine>>>::new(), None);
+        for engine in self.known.load().iter().flat_map(|pool| &pool.engines) {
+            let Some(state) = engine.state().filter(|_| engine.is_ready()) else { continue };
+            by_id.entry(state.id.clone()).or_default().push(Arc::clone(engine));
+            match state.former_id.as_deref() {
+                None => {}
+                Some("") => {
+                    let message =
+                        format!("engine {} has not reached its former state in Redis yet", engine.url());
+                    unreached = Some(status::unavailable(message));
+                }
+                Some(id) => by_id.entry(id.to_owned()).or_default().push(Arc::clone(engine)),
+            }
+        }
+        States { by_id, unreached }
     }
 
     /// Whether the budget allows one more attempt after `tried` engines.

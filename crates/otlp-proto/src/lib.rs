@@ -18,5 +18,9 @@ mod wire {
 
 pub use wire::{correlation, opentelemetry};
 
+/// Metadata of a request to `CorrelationService` that names the state it is about, where an engine knows of more
+/// than one.
+pub const STATE_ID: &str = "correlation-state-id";
+
 /// Encoded `FileDescriptorSet` of all services, for gRPC server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

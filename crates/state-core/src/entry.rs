@@ -83,6 +83,27 @@ impl CorrelationEntry {
         }
     }
 
+    /// What two states know of one correlation together. What only the user can have set, `other` sets where
+    /// `self` does not.
+    #[must_use]
+    pub fn unite(self, other: Self) -> Self {
+        let Overrides { trace_id, service, env, metadata } = other.overrides();
+        let mut overrides = self.overrides();
+        overrides.trace_id = overrides.trace_id.or(trace_id);
+        overrides.service = overrides.service.or(service);
+        overrides.env = overrides.env.or(env);
+        for (name, value) in metadata {
+            overrides.metadata.entry(name).or_insert(value);
+        }
+        let first_seen = self.first_seen.min(other.first_seen);
+        let last_updated = self.last_updated.max(other.last_updated);
+        let correlation_id = self.correlation_id.clone();
+        let mut known = HashSet::new();
+        let fragments = self.spans.into_iter().chain(self.logs).chain(other.spans).chain(other.logs);
+        let fragments = fragments.filter(|fragment| known.insert(fragment.id())).collect();
+        Self::fold(correlation_id, first_seen, last_updated, fragments, overrides)
+    }
+
     /// All fragments, spans first.
     pub fn fragments(&self) -> impl Iterator<Item = &Fragment> {
         self.spans.iter().chain(&self.logs)
@@ -204,6 +225,20 @@ mod tests {
             let backward = fold(fragments.into_iter().rev().collect(), Overrides::default());
             prop_assert_eq!(forward.summary(), backward.summary());
             prop_assert_eq!(forward.overrides(), Overrides::default());
+        }
+
+        #[test]
+        fn what_two_states_know_together_is_what_one_would_know(
+            one in vec(fragment(), 0..4), both in vec(fragment(), 0..3), other in vec(fragment(), 0..4),
+        ) {
+            let of = |parts: &[&[Fragment]]| {
+                let mut known = HashSet::new();
+                let mut all: Vec<_> = parts.iter().flat_map(|part| part.iter().cloned()).collect();
+                all.retain(|fragment| known.insert(fragment.id()));
+                fold(all, Overrides::default())
+            };
+            let united = of(&[&one, &both]).unite(of(&[&both, &other]));
+            prop_assert_eq!(united, of(&[&one, &both, &other]));
         }
 
         #[test]

@@ -27,6 +27,6 @@ pub use ledger::{Account, Expiry, Items, Ledger, Refused};
 pub use lifecycle::{Claim, Finish, Finished, Release, Ticket, news};
 pub use manager::{Append, Backend, Outcome, Refusal, StateManager};
 pub use outbox::{Event, EventId, PutBack, Receiver};
-pub use range::{Filter, Page, RangeQuery};
+pub use range::{Filter, Page, RangeQuery, unite_pages};
 pub use settings::{Limits, Settings};
 pub use summary::{Counts, Labels, Status, Summary};

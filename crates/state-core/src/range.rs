@@ -64,6 +64,38 @@ impl RangeQuery {
     }
 }
 
+/// One page of at most `limit` out of a page of each of several lists that are ordered alike, and where it goes
+/// on. Each list is given with where it goes on; `place` is the place of an item in the order.
+///
+/// What stands in two of them at the same place stands there twice, on the same page.
+pub fn unite_pages<T>(
+    pages: impl IntoIterator<Item = (Vec<T>, Option<Cursor>)>,
+    limit: usize,
+    place: impl Fn(&T) -> Cursor,
+) -> (Vec<T>, Option<Cursor>) {
+    let (mut items, mut border) = (Vec::new(), None::<Cursor>);
+    for (page, next) in pages {
+        items.extend(page.into_iter().map(|item| (place(&item), item)));
+        // Beyond the nearest end of a page that goes on, something may be missing.
+        border = match (border, next) {
+            (Some(border), Some(next)) => Some(border.min(next)),
+            (border, next) => border.or(next),
+        };
+    }
+    items.sort_by(|(one, _), (other, _)| one.cmp(other));
+    if let Some(border) = &border {
+        items.retain(|(place, _)| place <= border);
+    }
+    if let Some((last, _)) = limit.checked_sub(1).and_then(|last| items.get(last))
+        && items.len() > limit
+    {
+        let last = last.clone();
+        items.retain(|(place, _)| *place <= last);
+        border = Some(last);
+    }
+    (items.into_iter().map(|(_, item)| item).collect(), border)
+}
+
 /// Part of a list.
 #[derive(Debug, Clone, Default)]
 pub struct Page {

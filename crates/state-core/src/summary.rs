@@ -60,6 +60,17 @@ impl Counts {
         between.and_then(|between| between.to_std().ok()).unwrap_or_default()
     }
 
+    /// Adds what was counted elsewhere.
+    fn add(&mut self, other: &Self) {
+        self.spans += other.spans;
+        self.logs += other.logs;
+        self.errors += other.errors;
+        self.bytes += other.bytes;
+        let first_events = [self.first_event, other.first_event];
+        self.first_event = first_events.into_iter().flatten().min();
+        self.last_event = self.last_event.max(other.last_event);
+    }
+
     /// The count that is bounded together with `signal`.
     pub fn items(&self, signal: Signal) -> u64 {
         match signal {
@@ -185,6 +196,27 @@ impl Summary {
         }
     }
 
+    /// What two states know of one correlation together; what both hold counts twice. `self` goes first, unless
+    /// only `other` knows the root.
+    #[must_use]
+    pub fn unite(self, other: Self) -> Self {
+        let is_rooted = !self.root_name.is_empty() || other.root_name.is_empty();
+        let (mut main, other) = if is_rooted { (self, other) } else { (other, self) };
+        // Active somewhere is not closed.
+        main.status = match (main.status, other.status) {
+            (Some(Status::Active), _) | (_, Some(Status::Active)) => Some(Status::Active),
+            (one, another) => one.or(another),
+        };
+        main.services.extend(other.services);
+        main.first_seen = main.first_seen.min(other.first_seen);
+        main.last_updated = main.last_updated.max(other.last_updated);
+        main.counts.add(&other.counts);
+        for (name, value) in other.metadata {
+            main.metadata.entry(name).or_insert(value);
+        }
+        main
+    }
+
     /// Whether this service took part.
     pub fn involves(&self, service: &str) -> bool {
         self.service == service || self.services.contains(service)
@@ -217,5 +249,28 @@ mod tests {
             labels.absorb_origin(&origin(&number.to_string(), ""));
         }
         assert_eq!(labels.origins.len(), LABELS_MAX);
+    }
+
+    #[test]
+    fn two_states_know_a_correlation_together() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let summary = |service: &str, root: Option<&str>, seconds, status| {
+            let origins = vec![origin(service, "")];
+            let roots =
+                root.map(|name| Root { service: service.into(), name: name.into() }).into_iter().collect();
+            let counts = Counts { spans: 2, first_event: Some(at(seconds)), ..Counts::default() };
+            let labels = Labels { origins, roots };
+            let id = "order=7".parse().unwrap();
+            let overrides = Overrides::default();
+            let summary = Summary::fold(id, at(seconds), at(seconds + 1), counts, &labels, &overrides);
+            Summary { status: Some(status), ..summary }
+        };
+        let one = summary("cart", None, 5, Status::Closed);
+        let united = one.unite(summary("shop", Some("GET /"), 3, Status::Active));
+        assert_eq!((united.service.as_str(), united.root_name.as_str()), ("shop", "GET /"));
+        assert_eq!(united.services, ["cart", "shop"].map(str::to_owned).into());
+        assert_eq!(united.status, Some(Status::Active));
+        assert_eq!((united.first_seen, united.last_updated), (at(3), at(6)));
+        assert_eq!((united.counts.spans, united.counts.first_event), (4, Some(at(3))));
     }
 }

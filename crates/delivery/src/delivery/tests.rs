@@ -187,12 +187,28 @@ fn named(name: &str) -> endpoint::Endpoint {
     endpoint::parse(&text).unwrap().remove(0)
 }
 
-fn deliver(store: &Store, endpoints: &[(&str, &Endpoint)]) -> Delivery {
+fn deliver(store: &Store, endpoints: &[(&str, &Endpoint)]) -> Delivering {
     follow(store, endpoints).0
 }
 
+/// Delivery from one store.
+struct Delivering {
+    delivery: Delivery,
+    handle: Handle,
+}
+
+impl Delivering {
+    fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    async fn drain(self, deadline: Instant) {
+        self.delivery.drain(deadline).await;
+    }
+}
+
 /// Delivers to what is put into the second value.
-fn follow(store: &Store, endpoints: &[(&str, &Endpoint)]) -> (Delivery, Roll) {
+fn follow(store: &Store, endpoints: &[(&str, &Endpoint)]) -> (Delivering, Roll) {
     let roll = Roll(Arc::default());
     roll.becomes(endpoints);
     let (source, played) = (roll.clone(), roll.clone());
@@ -202,7 +218,9 @@ fn follow(store: &Store, endpoints: &[(&str, &Endpoint)]) -> (Delivery, Roll) {
         Some(played) => Ok(played.clone()),
         None => Err(EndpointError::Client { endpoint: endpoint.name.clone(), reason: "unknown".into() }),
     };
-    (Delivery::assemble(store.clone(), source, connect).unwrap(), roll)
+    let mut delivery = Delivery::assemble(source, connect).unwrap();
+    let handle = delivery.of_outbox(store.clone());
+    (Delivering { delivery, handle }, roll)
 }
 
 /// Which endpoints there are, and who plays them.
@@ -223,7 +241,7 @@ impl Roll {
 }
 
 /// Closes traces and hands them over.
-fn close(store: &Store, delivery: &Delivery, traces: impl IntoIterator<Item = u8>) {
+fn close(store: &Store, delivery: &Delivering, traces: impl IntoIterator<Item = u8>) {
     let handle = delivery.handle();
     for trace in traces {
         let offer = handle.offer();
@@ -255,6 +273,21 @@ async fn what_nobody_has_handed_over_is_taken_from_the_outbox_when_its_time_has_
     assert_eq!(endpoint.taken(), [7]);
     // An idle engine looks every eight seconds or so.
     assert!((HOLD..HOLD + Duration::from_secs(10)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_stores_share_the_endpoints_and_each_settles_its_own_events() {
+    let (one, other, endpoint) = (Store::default(), Store::default(), Endpoint::new([Act::Take]));
+    let mut delivering = deliver(&one, &[("a", &endpoint)]);
+    let handle = delivering.delivery.of_outbox(other.clone());
+    close(&one, &delivering, [1, 2]);
+    // Closed by an engine that is gone; and handed over.
+    other.close(3, Duration::ZERO);
+    let offer = handle.offer();
+    offer.hand_over(&other.close(4, offer.outbox()));
+    until("both outboxes are empty", || one.len() + other.len() == 0).await;
+    sleep(HOLD * 3).await;
+    assert_eq!(endpoint.taken(), [1, 2, 3, 4], "each once");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,5 +6,6 @@ mod endpoint;
 mod engine;
 mod faults;
 mod links;
+mod rollback;
 mod telemetry;
 mod wire;

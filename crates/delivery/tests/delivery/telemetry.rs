@@ -11,7 +11,7 @@ use otlp_proto::opentelemetry::proto::{
 use testbed::EngineProcess;
 use tonic::transport::Channel;
 
-fn trace_id(trace: u8) -> Vec<u8> {
+pub(crate) fn trace_id(trace: u8) -> Vec<u8> {
     [[9; 15].as_slice(), &[trace]].concat()
 }
 

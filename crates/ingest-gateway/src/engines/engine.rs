@@ -71,6 +71,9 @@ pub(super) struct State {
     pub(super) backend: &'static str,
     /// By which it correlates log records without a trace id.
     pub(super) correlation_keys: Vec<String>,
+    /// Id of the state that it was switched away from and that it serves besides; empty until it has reached
+    /// that.
+    pub(super) former_id: Option<String>,
 }
 
 /// How an engine has done lately.
@@ -133,8 +136,7 @@ impl Engine {
         self.state.load_full()
     }
 
-    pub(super) fn set_state(&self, id: &str, backend: &'static str, correlation_keys: Vec<String>) {
-        let state = State { id: id.to_owned(), backend, correlation_keys };
+    pub(super) fn set_state(&self, state: State) {
         if self.state.load().as_deref() != Some(&state) {
             self.state.store(Some(Arc::new(state)));
         }
@@ -189,13 +191,23 @@ impl Engine {
         match CorrelationServiceClient::new(self.channel()).describe_state(request).await {
             Ok(answer) => {
                 let answer = answer.into_inner();
-                let backend = backend_name(answer.state());
-                self.set_state(&answer.state_id, backend, answer.correlation_keys);
+                self.set_state(State {
+                    backend: backend_name(answer.state()),
+                    id: answer.state_id,
+                    correlation_keys: answer.correlation_keys,
+                    former_id: answer.former.map(|former| former.state_id),
+                });
                 Ok(())
             }
             // An engine of an older version: all of those share their state.
             Err(answer) if answer.code() == Code::Unimplemented => {
-                self.set_state("", backend_name(StateBackend::Unspecified), Vec::new());
+                let backend = backend_name(StateBackend::Unspecified);
+                self.set_state(State {
+                    id: String::new(),
+                    backend,
+                    correlation_keys: Vec::new(),
+                    former_id: None,
+                });
                 Ok(())
             }
             Err(answer) => Err(format!("it does not tell its state: {}", status::root_cause(&answer))),

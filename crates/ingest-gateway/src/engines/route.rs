@@ -130,13 +130,15 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::engines::engine::State;
 
     fn pool(name: &str, weight: u32, states: &[&str]) -> Pool {
         let url = "http://127.0.0.1:1".to_owned().try_into().unwrap();
         let port = |index: usize| u16::try_from(name.len() * 100 + index).unwrap();
         let engine = |(index, state): (usize, &&str)| {
             let engine = Engine::new(([127, 0, 0, 1], port(index)).into(), &url, name.into(), None);
-            engine.set_state(state, "memory", Vec::new());
+            let (id, correlation_keys) = ((*state).to_owned(), Vec::new());
+            engine.set_state(State { id, backend: "memory", correlation_keys, former_id: None });
             engine.set_ready(true, "in this test");
             Arc::new(engine)
         };

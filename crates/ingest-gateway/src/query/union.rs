@@ -10,7 +10,7 @@ use otlp_proto::correlation::v1::{
     CorrelationStatus, CorrelationSummary, GetCorrelationResponse, ListCorrelationsResponse,
 };
 use prost_types::Timestamp;
-use state_core::Cursor;
+use state_core::{Cursor, unite_pages};
 use tonic::{Code, Status};
 
 use super::problem::Problem;
@@ -64,32 +64,21 @@ pub(super) fn of_pages(
     if pages.len() == 1 {
         return Ok(pages.remove(0));
     }
-    let mut bound: Option<Cursor> = None;
-    let mut listed = Vec::new();
     let is_any_stopped = pages.iter().any(|page| page.stopped_early);
+    let mut listed = Vec::new();
     for page in pages {
-        if !page.next_page_token.is_empty() {
-            let next = Cursor::from_token(&page.next_page_token).ok_or_else(out_of_order)?;
-            // Beyond the nearest end of a page that goes on, something may be missing.
-            bound = Some(bound.map_or(next.clone(), |bound| bound.min(next)));
-        }
-        for summary in page.correlations {
-            listed.push((place(&summary).ok_or_else(out_of_order)?, summary));
-        }
+        let next = match page.next_page_token.as_str() {
+            "" => None,
+            token => Some(Cursor::from_token(token).ok_or_else(out_of_order)?),
+        };
+        let placed = |summary| Some((place(&summary)?, summary));
+        let page: Option<Vec<_>> = page.correlations.into_iter().map(placed).collect();
+        listed.push((page.ok_or_else(out_of_order)?, next));
     }
-    listed.sort_by(|(left, _), (right, _)| left.cmp(right));
-    if let Some(bound) = &bound {
-        listed.retain(|(place, _)| place <= bound);
-    }
-    if listed.len() > limit {
-        // Of one that stands there twice both must be on the same page: the next one begins behind.
-        let last = listed[limit - 1].0.clone();
-        listed.retain(|(place, _)| place.cmp(&last) != Ordering::Greater);
-        bound = Some(last);
-    }
+    let (listed, next) = unite_pages(listed, limit, |(place, _)| place.clone());
     Ok(ListCorrelationsResponse {
-        stopped_early: is_any_stopped && bound.is_some() && listed.len() < limit,
-        next_page_token: bound.map(|bound| bound.to_token()).unwrap_or_default(),
+        stopped_early: is_any_stopped && next.is_some() && listed.len() < limit,
+        next_page_token: next.map(|next| next.to_token()).unwrap_or_default(),
         correlations: listed.into_iter().map(|(_, summary)| summary).collect(),
     })
 }

@@ -340,7 +340,7 @@ impl CorrelationService for Service {
         let state_id = self.0.state_id.lock().unwrap().clone();
         let correlation_keys = ["order.id", "user.id"].map(str::to_owned).into();
         let state = StateBackend::RedisCluster.into();
-        Ok(Response::new(DescribeStateResponse { state, state_id, correlation_keys }))
+        Ok(Response::new(DescribeStateResponse { state, state_id, correlation_keys, former: None }))
     }
 
     async fn clean_up_correlations(
