@@ -27,8 +27,9 @@ pub(super) async fn roll_back(rollout: &mut Rollout) -> anyhow::Result<String> {
     site.wait_sticky("redis", is_sticky).await?;
     if is_sticky {
         for gateway in &site.gateways {
-            let told = gateway.process().log_lines("sticky")?;
-            ensure!(!told.is_empty(), "{} does not say that it is sticky", gateway.process().name());
+            let told = gateway.process().log_lines("engines of this pool have states of their own")?;
+            let (name, log) = (gateway.process().name(), gateway.process().log().display());
+            ensure!(!told.is_empty(), "{name} does not say that engines have states of their own; see {log}");
         }
     }
     let is_finished = redis::is_quiet_within(&site.redis, FINISHED_DEADLINE).await?;
@@ -45,8 +46,8 @@ pub(super) async fn roll_back(rollout: &mut Rollout) -> anyhow::Result<String> {
         )
         .await?;
     }
-    let told = if is_sticky { "; each trace goes to one of them" } else { "" };
-    Ok(format!("{} engines in memory finished what Redis held{told}", site.engines.len()))
+    let told = if is_sticky { ", each trace going to one of them" } else { "" };
+    Ok(format!("what Redis held was finished from memory, by {} of the engines{told}", site.engines.len()))
 }
 
 /// `USE_REDIS_STATE=true` again, at one engine after the other: each delivers what it had in memory when it ends.
@@ -57,5 +58,5 @@ pub(super) async fn roll_on(rollout: &mut Rollout) -> anyhow::Result<String> {
     }
     rollout.site.wait_sticky("redis", false).await?;
     rollout.forget_what_is_read();
-    Ok(format!("{} engines on Redis again", rollout.site.engines.len()))
+    Ok(format!("on Redis again: {}", rollout.site.engines.len()))
 }
