@@ -16,6 +16,7 @@ use crate::{
     book::Book,
     disguise::TraceId,
     mutation::{Mutation, Once},
+    sink::Notes,
 };
 
 /// Numbers from here on are of synthetic spans; a trace has fewer items.
@@ -69,11 +70,26 @@ impl Delivered {
         }
     }
 
-    /// Notes the content of a request.
-    ///
-    /// # Errors
-    /// When it is not OTLP.
-    pub fn note(&self, signal: Signal, payload: Bytes) -> Result<(), DecodeError> {
+    pub fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock()
+    }
+
+    /// Whether these items of a trace have come.
+    pub fn has(&self, trace_id: &TraceId, items: &[u32]) -> bool {
+        let pages = self.pages.lock();
+        let parcels = || pages.traces.get(trace_id).into_iter().flat_map(|page| &page.parcels);
+        items.iter().all(|item| parcels().any(|parcel| parcel.items.contains(item)))
+    }
+
+    /// Items that have come so far, each as often as in different parcels.
+    pub fn count(&self) -> usize {
+        let pages = self.pages.lock();
+        pages.traces.values().flat_map(|page| &page.parcels).map(|parcel| parcel.items.len()).sum()
+    }
+}
+
+impl Notes for Delivered {
+    fn note(&self, signal: Signal, payload: Bytes) -> Result<(), DecodeError> {
         let found = match signal {
             Signal::Traces => apart::traces(&self.book, TracesData::decode(payload)?),
             Signal::Logs => apart::logs(&self.book, LogsData::decode(payload)?),
@@ -95,23 +111,6 @@ impl Delivered {
             }
         }
         Ok(())
-    }
-
-    pub fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.pages.lock()
-    }
-
-    /// Whether these items of a trace have come.
-    pub fn has(&self, trace_id: &TraceId, items: &[u32]) -> bool {
-        let pages = self.pages.lock();
-        let parcels = || pages.traces.get(trace_id).into_iter().flat_map(|page| &page.parcels);
-        items.iter().all(|item| parcels().any(|parcel| parcel.items.contains(item)))
-    }
-
-    /// Items that have come so far, each as often as in different parcels.
-    pub fn count(&self) -> usize {
-        let pages = self.pages.lock();
-        pages.traces.values().flat_map(|page| &page.parcels).map(|parcel| parcel.items.len()).sum()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The endpoint that everything is delivered to over OTLP/gRPC, and that fails as it is told.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +18,7 @@ use otlp_proto::raw::{
     trace::trace_service_server::{TraceService, TraceServiceServer},
 };
 use parking_lot::Mutex;
+use prost::DecodeError;
 use testbed::ports::Port;
 use tokio::{
     net::TcpListener,
@@ -25,11 +27,18 @@ use tokio::{
 };
 use tonic::{Request, Response, Status, codec::CompressionEncoding::Gzip, transport::Server};
 
-use crate::delivered::Delivered;
-
 /// Connections of the last time may still be in the way of the port.
 const LISTEN_DEADLINE: Duration = Duration::from_secs(10);
 const LISTEN_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What keeps in mind what the endpoint takes.
+pub trait Notes: fmt::Debug + Send + Sync + 'static {
+    /// Notes the content of a request.
+    ///
+    /// # Errors
+    /// When it is not OTLP.
+    fn note(&self, signal: Signal, payload: Bytes) -> Result<(), DecodeError>;
+}
 
 /// What the endpoint does with requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +66,17 @@ pub struct Sink {
 #[derive(Debug)]
 struct Memory {
     mood: Mutex<Mood>,
-    delivered: Arc<Delivered>,
+    notes: Arc<dyn Notes>,
     failed: AtomicU64,
 }
 
 impl Sink {
-    pub async fn start(delivered: Arc<Delivered>) -> anyhow::Result<Self> {
-        let memory = Memory { mood: Mutex::new(Mood::IsAway), delivered, failed: AtomicU64::new(0) };
+    /// Starts it on a free port.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn start(notes: Arc<impl Notes>) -> anyhow::Result<Self> {
+        let memory = Memory { mood: Mutex::new(Mood::IsAway), notes, failed: AtomicU64::new(0) };
         let mut sink = Self { port: Port::free()?, memory: Arc::new(memory), runtime: None };
         sink.becomes(Mood::Takes).await?;
         Ok(sink)
@@ -136,7 +149,7 @@ impl Memory {
     async fn receive(&self, signal: Signal, payload: Bytes) -> Result<Response<Bytes>, Status> {
         let mood = *self.mood.lock();
         if matches!(mood, Mood::Takes | Mood::LosesAnswers) {
-            let noted = self.delivered.note(signal, payload);
+            let noted = self.notes.note(signal, payload);
             noted.map_err(|error| Status::invalid_argument(error.to_string()))?;
         }
         if mood == Mood::Takes {

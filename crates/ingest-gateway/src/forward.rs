@@ -78,12 +78,15 @@ impl Forward<'_> {
             Ok(answer) => return (items, Ok(answer)),
             Err(failure) => failure,
         };
-        let may_move = !among.is_any && failure.is_gone && self.engines.may_try_again(gone.len() + 1);
-        if !may_move {
+        if !failure.is_gone {
             return (items, Err(failure.status));
         }
-        // The traces of an engine that is gone belong to others now, each to its own.
-        let gone = gone.iter().cloned().chain([among]).collect();
+        // The traces of an engine or a pool that is gone belong to others now, each to its own.
+        let gone: Vec<Among> = gone.iter().cloned().chain([among]).collect();
+        let has_others = self.engines.route(&gone).only_place().is_ok();
+        if !has_others || !self.engines.may_try_again(gone.len()) {
+            return (items, Err(failure.status));
+        }
         (items, self.send_beside(request, gone).await)
     }
 

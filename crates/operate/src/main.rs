@@ -4,12 +4,14 @@
 //! * `deploy` checks what is deployed without a cluster;
 //! * `alerts` makes what every alert is about, and sees it fire and stop;
 //! * `capacity` compares what `engine capacity` says of a load with what the load takes;
+//! * `rollout` takes every step of the rollout guide under load;
 //! * `report` is what all of them have shown.
 
 mod alerts;
 mod capacity;
 mod deploy;
 mod report;
+mod rollout;
 mod stage;
 
 use std::process::ExitCode;

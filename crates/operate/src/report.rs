@@ -15,7 +15,8 @@ pub(crate) struct Report {
     pub(crate) alerts_cleared: u64,
     pub(crate) rollout_steps: u64,
     pub(crate) rollout_steps_passed: u64,
-    /// Requests that were sent during the rollout, and those that were not accepted in the end.
+    /// Requests that were sent during the rollout, and those that were refused, be it once, or not accepted in
+    /// the end.
     pub(crate) requests: u64,
     pub(crate) requests_failed: u64,
     /// Items that were acknowledged during the rollout, and those of them that are gone.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use loadgen::output::note;
 
-use crate::{alerts, capacity, deploy, report::Report};
+use crate::{alerts, capacity, deploy, report::Report, rollout};
 
 /// The project.
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -20,6 +20,8 @@ pub(crate) enum Stage {
     Alerts,
     /// A load takes what `engine capacity` says of it
     Capacity,
+    /// The rollout guide, step by step under load
+    Rollout,
 }
 
 /// A stage while it runs: where it may write, and what it has shown.
@@ -52,6 +54,7 @@ impl Stage {
             Self::Deploy => deploy::run(&mut run).await,
             Self::Alerts => alerts::run(&mut run).await,
             Self::Capacity => capacity::run(&mut run).await,
+            Self::Rollout => rollout::run(&mut run).await,
         };
         if let Err(error) = ran {
             run.fail("run to its end", &format!("{error:#}"));

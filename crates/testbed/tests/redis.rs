@@ -64,6 +64,28 @@ async fn a_server_keeps_its_data_over_a_restart() {
 }
 
 #[tokio::test]
+async fn a_shard_that_is_added_gets_its_part_of_the_slots_with_what_is_in_them() {
+    let mut cluster = RedisCluster::start(Topology::default()).await.unwrap();
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let slot = cluster.nodes()[0].command(&["CLUSTER", "KEYSLOT", key]).await.unwrap();
+        let primary = cluster.primary_of_slot(slot.parse().unwrap()).await.unwrap();
+        cluster.nodes()[primary].command(&["SET", key, key]).await.unwrap();
+    }
+    cluster.add_shard().await.unwrap();
+    cluster.rebalance().await.unwrap();
+    let shards = cluster.shards().await.unwrap();
+    assert_eq!((shards.len(), cluster.primaries(), cluster.replicas_per_primary()), (4, 4, 1));
+    assert!(shards.iter().any(|shard| shard.primary == 6 && shard.replicas == [7]), "{shards:?}");
+    let mut keys = 0;
+    for shard in &shards {
+        let size = cluster.nodes()[shard.primary].command(&["DBSIZE"]).await.unwrap();
+        keys += size.trim().parse::<u32>().unwrap();
+    }
+    assert_eq!(keys, 8);
+    assert_ne!(cluster.nodes()[6].command(&["DBSIZE"]).await.unwrap().trim(), "0");
+}
+
+#[tokio::test]
 async fn settings_of_the_caller_win() {
     let settings = vec![("maxmemory".to_owned(), "64mb".to_owned())];
     let server = RedisServer::start(Options { settings, ..Options::default() }).await.unwrap();

@@ -273,6 +273,23 @@ async fn a_pool_without_a_ready_engine_gives_its_traces_to_the_others() {
 }
 
 #[tokio::test]
+async fn traces_of_a_pool_whose_engine_dies_go_to_the_others_and_no_request_fails() {
+    let [dying, good] = apart().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pools.toml");
+    pools(&file, [&good, &dying], [1, 1]);
+    let setting = format!("engines.pools={}", file.display());
+    let gateway = Gateway::spawn(&[], &[&setting]).await;
+    gateway.wait_engines_ready(2).await;
+    dying.kill().await;
+    // Before the gateway knows.
+    for _ in 0..20 {
+        assert_eq!(export(&gateway, 0..100).await.status, 200, "{}", gateway.log());
+    }
+    assert_eq!(traces(&good).len(), 100);
+}
+
+#[tokio::test]
 async fn lists_unite_what_engines_know_and_deletes_reach_all() {
     let engines = apart().await;
     let gateway = Gateway::start(&[&engines[0], &engines[1]], &[]).await;

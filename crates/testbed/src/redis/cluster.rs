@@ -1,6 +1,6 @@
 //! A Redis Cluster of primaries and replicas.
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::{fmt::Write as _, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, ensure};
 
@@ -8,7 +8,10 @@ use super::{
     Options, RedisNode, Shard, formation,
     server::{SETTINGS, settings},
 };
-use crate::{directory::Directory, ports};
+use crate::{directory::Directory, ports, process::Process};
+
+/// Generous for some 4,000 slots on a busy machine.
+const REBALANCE_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Shape of a cluster and the settings of its servers.
 #[derive(Debug, Clone)]
@@ -35,8 +38,10 @@ impl Default for Topology {
 pub struct RedisCluster {
     // Dropped in this order: the processes end before their directory goes.
     nodes: Vec<RedisNode>,
-    _directory: Directory,
+    directory: Directory,
     primaries: usize,
+    /// To start more servers like them.
+    topology: Box<Topology>,
 }
 
 impl RedisCluster {
@@ -56,38 +61,46 @@ impl RedisCluster {
         .await
     }
 
-    fn start_servers(topology: &Topology) -> anyhow::Result<Self> {
-        let options = &topology.options;
-        ensure!(topology.primaries > 0, "a cluster needs at least one primary");
-        let node_timeout_ms = topology.node_timeout_ms.to_string();
-        let mut own = SETTINGS.to_vec();
-        own.extend([
-            ("cluster-node-timeout", node_timeout_ms.as_str()),
-            // The shards that are alive go on when one is dead.
-            ("cluster-require-full-coverage", "no"),
-            ("cluster-allow-replica-migration", "no"),
-            // A replica gets its copy at once instead of waiting 5 s for others to join in.
-            ("repl-diskless-sync-delay", "0"),
-        ]);
-        let settings = settings(&own, options);
-        let directory = Directory::create(options.directory.as_deref())?;
-        let count = topology.primaries * (1 + topology.replicas_per_primary);
-        let mut nodes = Vec::with_capacity(count);
-        for index in 0..count {
-            let offset = u16::try_from(index).context("a cluster has at most 65,535 nodes")?;
-            let port = ports::next(options.first_port, offset)?;
-            // Redis' own convention, kept where a port is asked for.
-            let bus = ports::next(options.first_port.map(|first| first + 10_000), offset)?;
-            nodes.push(RedisNode::start(
-                &format!("redis-{}", index + 1),
-                directory.path(),
-                port,
-                Some(bus),
-                &settings,
-                options,
-            )?);
+    /// Starts one more primary with as many replicas as the others have; it serves no slots yet. See
+    /// [`RedisCluster::rebalance`].
+    ///
+    /// # Errors
+    /// When a server does not start, or the others do not get to know it within 60 s.
+    pub async fn add_shard(&mut self) -> anyhow::Result<()> {
+        let (first, count) = (self.nodes.len(), 1 + self.replicas_per_primary());
+        for index in first..first + count {
+            let node = start_server(index, self.directory.path(), &self.topology)?;
+            self.nodes.push(node);
         }
-        Ok(Self { nodes, _directory: directory, primaries: topology.primaries })
+        formation::join(&self.nodes, first).await?;
+        self.primaries += 1;
+        Ok(())
+    }
+
+    /// Gives every primary as many slots as the others, with what is in them, as `redis-cli` does it.
+    ///
+    /// # Errors
+    /// When `redis-cli` is not installed, fails, or takes longer than two minutes; quotes the end of what it
+    /// printed.
+    pub async fn rebalance(&self) -> anyhow::Result<()> {
+        let mut command = Command::new("redis-cli");
+        command.args(["--cluster", "rebalance", &self.nodes[0].address().to_string()]);
+        command.arg("--cluster-use-empty-masters");
+        let log = self.directory.path().join("rebalance.log");
+        let rebalance =
+            Process::start("redis-cli", command, &log).context("install it with: sh deploy/setup.sh")?;
+        let status = rebalance.wait(REBALANCE_DEADLINE).await?;
+        ensure!(status.success(), "redis-cli ended with {status}; see {}", log.display());
+        self.wait_healthy().await
+    }
+
+    fn start_servers(topology: &Topology) -> anyhow::Result<Self> {
+        ensure!(topology.primaries > 0, "a cluster needs at least one primary");
+        let directory = Directory::create(topology.options.directory.as_deref())?;
+        let count = topology.primaries * (1 + topology.replicas_per_primary);
+        let nodes = (0..count).map(|index| start_server(index, directory.path(), topology));
+        let nodes = nodes.collect::<anyhow::Result<_>>()?;
+        Ok(Self { nodes, directory, primaries: topology.primaries, topology: Box::new(topology.clone()) })
     }
 
     /// URL that names every node, as the engine's `redis.url` takes it.
@@ -149,6 +162,27 @@ impl RedisCluster {
     pub async fn wait_healthy(&self) -> anyhow::Result<()> {
         formation::wait_healthy(&self.nodes).await
     }
+}
+
+/// Starts the server of this index.
+fn start_server(index: usize, directory: &Path, topology: &Topology) -> anyhow::Result<RedisNode> {
+    let options = &topology.options;
+    let node_timeout_ms = topology.node_timeout_ms.to_string();
+    let mut own = SETTINGS.to_vec();
+    own.extend([
+        ("cluster-node-timeout", node_timeout_ms.as_str()),
+        // The shards that are alive go on when one is dead.
+        ("cluster-require-full-coverage", "no"),
+        ("cluster-allow-replica-migration", "no"),
+        // A replica gets its copy at once instead of waiting 5 s for others to join in.
+        ("repl-diskless-sync-delay", "0"),
+    ]);
+    let offset = u16::try_from(index).context("a cluster has at most 65,535 nodes")?;
+    let port = ports::next(options.first_port, offset)?;
+    // Redis' own convention, kept where a port is asked for.
+    let bus = ports::next(options.first_port.map(|first| first + 10_000), offset)?;
+    let name = format!("redis-{}", index + 1);
+    RedisNode::start(&name, directory, port, Some(bus), &settings(&own, options), options)
 }
 
 pub(super) fn cluster_url(scheme: &str, addresses: impl Iterator<Item = SocketAddr>) -> String {

@@ -41,6 +41,21 @@ pub(super) async fn form(nodes: &[RedisNode], primaries: usize) -> anyhow::Resul
     wait_healthy(nodes).await
 }
 
+/// Makes the nodes from `first` on part of the cluster of the others: the first of them becomes a primary
+/// without slots, the others follow it.
+pub(super) async fn join(nodes: &[RedisNode], first: usize) -> anyhow::Result<()> {
+    for node in &nodes[first..] {
+        node.wait_ready().await?;
+        meet(&nodes[0], node).await?;
+    }
+    wait_until_known(nodes).await?;
+    let primary = nodes[first].command(&["CLUSTER", "MYID"]).await?;
+    for replica in &nodes[first + 1..] {
+        replica.command(&["CLUSTER", "REPLICATE", &primary]).await?;
+    }
+    wait_healthy(nodes).await
+}
+
 /// Waits until every running node says that all slots are served and its own data is in sync.
 pub(super) async fn wait_healthy(nodes: &[RedisNode]) -> anyhow::Result<()> {
     wait_for_each(nodes, "to be healthy", unhealthy).await
@@ -79,13 +94,21 @@ fn is_replica_line(name: &str) -> bool {
 async fn introduce(nodes: &[RedisNode]) -> anyhow::Result<()> {
     for (index, node) in nodes.iter().enumerate() {
         for other in &nodes[index + 1..] {
-            let address = other.announced();
-            let bus = other.bus_port().context("a node of a cluster has a bus")?;
-            let words =
-                ["CLUSTER", "MEET", &address.ip().to_string(), &address.port().to_string(), &bus.to_string()];
-            node.command(&words).await?;
+            meet(node, other).await?;
         }
     }
+    wait_until_known(nodes).await
+}
+
+/// Tells a node of another one.
+async fn meet(node: &RedisNode, other: &RedisNode) -> anyhow::Result<()> {
+    let address = other.announced();
+    let bus = other.bus_port().context("a node of a cluster has a bus")?;
+    let words = ["CLUSTER", "MEET", &address.ip().to_string(), &address.port().to_string(), &bus.to_string()];
+    node.command(&words).await.map(drop)
+}
+
+async fn wait_until_known(nodes: &[RedisNode]) -> anyhow::Result<()> {
     wait_for_each(nodes, "to know all others", async |node| {
         let view = View::of(node).await?;
         let known = view.known();
