@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_row_end_to_end_is_one_line_with_its_marks() {
-        let met = "| `cluster-1000`: a cluster | 21.0 k | – | 1.25 µs | – | – | – | – | – | – | – | – | traces/s at least 20.0 k | met |";
+        let met = "| `cluster-1000`: a cluster | 21.0 k | – | 1.25 µs | – | – | – | – | – | – | – | – | – | traces/s at least 20.0 k | met |";
         assert_eq!(line(&row(21_000.0, 0.0)), met);
     }
 
