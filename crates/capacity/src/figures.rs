@@ -78,7 +78,7 @@ pub struct Cluster {
     pub scattered: [Figure; 3],
 }
 
-const CLUSTER_1000: Pair = end_to_end("cluster-1000", 2.19, 2.95, "just bench --only cluster-1000");
+const CLUSTER_1000: Pair = end_to_end("cluster-1000", 2.38, 3.64, "just bench --only cluster-1000");
 const CORRELATE: &str = "just bench-correlate --only redis-cluster";
 const CORRELATE_REPLICATED: &str = "just bench-correlate --only redis-replicated";
 const STATE: &str = "just bench-state --backend cluster";
@@ -88,9 +88,9 @@ const SWEEP: &str = "just bench-state --sweep all --data DIR";
 /// Three primaries that keep no files.
 pub const PLAIN: Cluster = Cluster {
     by_request: &[
-        (10.0, end_to_end("cluster-trace", 6.76, 5.28, "just bench --only cluster-trace")),
-        (20.0, end_to_end("cluster-20", 4.84, 4.21, "just bench --only cluster-20")),
-        (100.0, end_to_end("latency-100", 2.46, 2.95, "just bench --only latency-100")),
+        (10.0, end_to_end("cluster-trace", 7.45, 5.72, "just bench --only cluster-trace")),
+        (20.0, end_to_end("cluster-20", 5.48, 4.77, "just bench --only cluster-20")),
+        (100.0, end_to_end("latency-100", 2.92, 3.09, "just bench --only latency-100")),
         (1_000.0, CLUSTER_1000),
     ],
     whole: Pair {
@@ -112,9 +112,9 @@ pub const PLAIN: Cluster = Cluster {
 /// Three primaries with a replica each that confirms, and append-only files.
 pub const REPLICATED: Cluster = Cluster {
     by_request: &[
-        (10.0, end_to_end("replicated-trace", 7.68, 10.45, "just bench --only replicated-trace")),
-        (100.0, end_to_end("replicated-100", 2.56, 5.66, "just bench --only replicated-100")),
-        (1_000.0, end_to_end("replicated-1000", 2.04, 5.25, "just bench --only replicated-1000")),
+        (10.0, end_to_end("replicated-trace", 10.74, 13.92, "just bench --only replicated-trace")),
+        (100.0, end_to_end("replicated-100", 3.23, 7.11, "just bench --only replicated-100")),
+        (1_000.0, end_to_end("replicated-1000", 2.42, 8.07, "just bench --only replicated-1000")),
     ],
     whole: Pair {
         engine: figure(4.58, "redis-replicated", "of it in the engine", CORRELATE_REPLICATED),
@@ -134,9 +134,9 @@ pub const REPLICATED: Cluster = Cluster {
 
 /// Arrival by spans in a trace, 1,000 in a request, without replicas.
 pub const BY_TRACE: [(f64, Pair); 3] = [
-    (2.0, end_to_end("cluster-1000-of-2", 3.97, 10.93, "just bench --only cluster-1000-of-2")),
+    (2.0, end_to_end("cluster-1000-of-2", 4.82, 12.13, "just bench --only cluster-1000-of-2")),
     (10.0, CLUSTER_1000),
-    (100.0, end_to_end("cluster-1000-of-100", 1.40, 0.819, "just bench --only cluster-1000-of-100")),
+    (100.0, end_to_end("cluster-1000-of-100", 1.59, 0.86, "just bench --only cluster-1000-of-100")),
 ];
 
 /// Bytes that a span takes in Redis, one copy, by spans in a trace.
@@ -163,9 +163,9 @@ pub const PACKED: [(f64, Figure); 2] = [
 
 /// CPU of engines and Redis for a span, by the number of engines.
 pub const BY_ENGINES: [(f64, Figure); 3] = [
-    (1.0, figure(8.05, "engines", "1 engine: CPU of engines and Redis per span", ENGINES)),
-    (3.0, figure(9.41, "engines", "3 engines: CPU of engines and Redis per span", ENGINES)),
-    (10.0, figure(10.71, "engines", "10 engines: CPU of engines and Redis per span", ENGINES)),
+    (1.0, figure(13.23, "engines", "1 engine: CPU of engines and Redis per span", ENGINES)),
+    (3.0, figure(14.34, "engines", "3 engines: CPU of engines and Redis per span", ENGINES)),
+    (10.0, figure(17.74, "engines", "10 engines: CPU of engines and Redis per span", ENGINES)),
 ];
 const ENGINES: &str = "just bench --only engines";
 
