@@ -30,14 +30,15 @@ const BUSY_TICK: Duration = Duration::from_millis(50);
 /// How often any other looks, for those whose engine is gone: ten engines keep an idle Redis busy for less
 /// than a hundredth of a core.
 const IDLE_TICK: Duration = Duration::from_secs(5);
-/// Most correlations of one round. Larger ones keep the store from what clients wait for.
-const CLAIMED_MAX: usize = 128;
+/// Most correlations of one round. A round looks into every bucket, which is dear for few; larger ones keep the
+/// store from what clients wait for.
+const CLAIMED_MAX: usize = 512;
 /// So many in one round mean that there are more. Far fewer than are taken at most: some are put back, or the
 /// bytes of a round are bounded.
 const MUCH: usize = CLAIMED_MAX / 4;
 /// Rounds at once while there is much: each waits for five answers of the store in a row, which come late when
 /// much is appended.
-const ROUNDS_MAX: usize = 4;
+const ROUNDS_MAX: usize = 3;
 /// How long a claim is this engine's. Far longer than what is done with it, and short enough for those
 /// of an engine that dies.
 const LEASE: Duration = Duration::from_secs(10);
