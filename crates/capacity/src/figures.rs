@@ -90,7 +90,7 @@ pub const PLAIN: Cluster = Cluster {
     by_request: &[
         (10.0, end_to_end("cluster-trace", 7.45, 5.72, "just bench --only cluster-trace")),
         (20.0, end_to_end("cluster-20", 5.48, 4.77, "just bench --only cluster-20")),
-        (100.0, end_to_end("latency-100", 2.92, 3.09, "just bench --only latency-100")),
+        (100.0, end_to_end("latency-100", 3.04, 3.62, "just bench --only latency-100")),
         (1_000.0, CLUSTER_1000),
     ],
     whole: Pair {
@@ -163,9 +163,9 @@ pub const PACKED: [(f64, Figure); 2] = [
 
 /// CPU of engines and Redis for a span, by the number of engines.
 pub const BY_ENGINES: [(f64, Figure); 3] = [
-    (1.0, figure(13.23, "engines", "1 engine: CPU of engines and Redis per span", ENGINES)),
-    (3.0, figure(14.34, "engines", "3 engines: CPU of engines and Redis per span", ENGINES)),
-    (10.0, figure(17.74, "engines", "10 engines: CPU of engines and Redis per span", ENGINES)),
+    (1.0, figure(13.34, "engines", "1 engine: CPU of engines and Redis per span", ENGINES)),
+    (3.0, figure(12.63, "engines", "3 engines: CPU of engines and Redis per span", ENGINES)),
+    (10.0, figure(14.27, "engines", "10 engines: CPU of engines and Redis per span", ENGINES)),
 ];
 const ENGINES: &str = "just bench --only engines";
 
