@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, header::HOST};
+use http::{Request, Response};
 use service_lifecycle::{Span, Tracer};
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -80,10 +80,7 @@ impl TracedLayer {
         let span = self.tracer.server(request.headers())?;
         if span.is_recording() {
             span.describe_rpc(path);
-            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-            if let Some(authority) = request.uri().authority().map(http::uri::Authority::as_str).or(host) {
-                span.set_server(authority);
-            }
+            span.describe_server(request.uri(), request.headers());
         }
         Some(span)
     }

@@ -2,7 +2,6 @@
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::header::HOST,
     middleware::Next,
     response::Response,
 };
@@ -21,10 +20,7 @@ pub(crate) async fn trace(State(traced): State<Traced>, request: Request, next: 
     if span.is_recording() {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         span.describe_http(request.method(), request.uri(), route, traced.scheme);
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        if let Some(authority) = request.uri().authority().map(|authority| authority.as_str()).or(host) {
-            span.set_server(authority);
-        }
+        span.describe_server(request.uri(), request.headers());
     }
     let response = span.run(next.run(request)).await;
     span.answered_http(response.status());

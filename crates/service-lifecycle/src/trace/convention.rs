@@ -1,6 +1,6 @@
 //! What spans are called and what they say, by OpenTelemetry's semantic conventions.
 
-use ::http::{Method, StatusCode, Uri};
+use ::http::{HeaderMap, Method, StatusCode, Uri, header::HOST, uri::Authority};
 use opentelemetry::Value;
 
 use super::Span;
@@ -77,9 +77,10 @@ impl Span {
         }
     }
 
-    /// Says whom a request is for, `host:port`: this process by the name that the client has for it, or
-    /// another one.
-    pub fn set_server(&self, authority: &str) {
+    /// Says by what name a client has found this process: the authority of its request, or the header `host`.
+    pub fn describe_server(&self, uri: &Uri, headers: &HeaderMap) {
+        let host = || headers.get(HOST).and_then(|host| host.to_str().ok());
+        let Some(authority) = uri.authority().map(Authority::as_str).or_else(host) else { return };
         let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
         match port.parse::<u16>() {
             Ok(port) => {
