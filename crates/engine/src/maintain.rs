@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use crate::{metrics, peak::Peak, unkept::Unkept};
 
 /// How often the store is asked whether it serves, as long as it does: every engine asks all the time.
-const READY_INTERVAL: Duration = Duration::from_secs(1);
+const READY_INTERVAL: Duration = Duration::from_secs(2);
 /// How often otherwise: requests wait for it.
 const UNREADY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often what has expired is freed.
