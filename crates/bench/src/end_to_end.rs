@@ -28,6 +28,8 @@ pub(crate) const GENERATOR: &str = "CPU of the generator per span";
 pub(crate) const P50: &str = "p50 at half of it";
 pub(crate) const P99: &str = "p99 at half of it";
 pub(crate) const P99_9: &str = "p99.9 at half of it";
+const P50_AT_QUARTER: &str = "p50 at a quarter of it";
+const P99_AT_QUARTER: &str = "p99 at a quarter of it";
 const REFUSED: &str = "requests refused, in all";
 pub(crate) const CLOSED: &str = "traces closed meanwhile, of those due";
 pub(crate) const CLOSED_AT_HALF: &str = "traces closed at half of it, of those due";
@@ -85,15 +87,18 @@ pub(crate) async fn measure(case: &Case, scale: &Scale) -> anyhow::Result<Vec<Fi
         at_max.push(found);
     }
     let spans = median(at_max.iter().map(|found| found.report.spans_per_second).collect());
-    // What the maximum has left to be closed is not of this rate.
-    running = Running::start(case).await?;
-    let mut at_half = Vec::new();
-    for repetition in 0..scale.repetitions {
-        let is_fresh = repetition == 0;
-        let warmup = if is_fresh { scale.warmup } else { scale.rewarmup };
-        at_half.push(running.load(load(Pace::Rate(spans / 2.0), warmup, scale.time), is_fresh).await?);
+    let mut parts = [Vec::new(), Vec::new()];
+    for (found, share) in parts.iter_mut().zip(case.shares()) {
+        // What another rate has left to be closed is not of this one.
+        running = Running::start(case).await?;
+        for repetition in 0..scale.repetitions {
+            let is_fresh = repetition == 0;
+            let warmup = if is_fresh { scale.warmup } else { scale.rewarmup };
+            found.push(running.load(load(Pace::Rate(spans * share), warmup, scale.time), is_fresh).await?);
+        }
     }
-    Ok(case.figures(&at_max, &at_half))
+    let [at_half, at_quarter] = parts;
+    Ok(case.figures(&at_max, &at_half, &at_quarter))
 }
 
 impl Case {
@@ -104,16 +109,22 @@ impl Case {
         }
     }
 
-    fn figures(&self, at_max: &[Found], at_half: &[Found]) -> Vec<Figure> {
+    /// The parts of the maximum at which latency is measured: half of it, and a quarter where there is a mark.
+    fn shares(&self) -> impl Iterator<Item = f64> {
+        let quarter = self.p99_mark_ms.map(|_| 0.25);
+        [0.5].into_iter().chain(quarter)
+    }
+
+    fn figures(&self, at_max: &[Found], at_half: &[Found], at_quarter: &[Found]) -> Vec<Figure> {
         let of = |figure: fn(&Found) -> f64| median(at_max.iter().map(figure).collect());
         let rate = |name, value| Figure::new(name, Unit::PerSecond, value);
         let cost = |name, value| Figure::new(name, Unit::Microseconds, value);
-        let latency = |name, figure: fn(&Report) -> f64| {
-            cost(name, median(at_half.iter().map(|found| figure(&found.report) * 1e3).collect()))
+        let latency = |name, found: &[Found], figure: fn(&Report) -> f64| {
+            cost(name, median(found.iter().map(|found| figure(&found.report) * 1e3).collect()))
         };
         let mut traces = rate(TRACES, of(|found| found.report.traces_per_second));
         traces.mark = self.traces_mark.map(Mark::AtLeast);
-        let mut p99 = latency(P99, |report| report.latency_ms.p99);
+        let mut p99 = latency(P99, at_half, |report| report.latency_ms.p99);
         p99.mark = self.p99_mark_ms.map(|ms| Mark::AtMost(ms * 1e3));
         let mut figures = vec![traces, rate(SPANS, of(|found| found.report.spans_per_second))];
         figures.push(cost(ENGINE, of(|found| found.report.cpu_us("engine"))));
@@ -134,13 +145,20 @@ impl Case {
                 figures.push(Figure::new(name, Unit::Share, median(closed)));
             }
         }
-        let refused = at_max.iter().chain(at_half).map(|found| found.report.disturbed()).sum::<u64>();
+        let refused =
+            at_max.iter().chain(at_half).chain(at_quarter).map(|found| found.report.disturbed()).sum::<u64>();
         figures.push(Figure::new(REFUSED, Unit::Count, refused as f64).with_mark(Mark::AtMost(0.0)));
         figures.extend([
-            latency(P50, |report| report.latency_ms.p50),
+            latency(P50, at_half, |report| report.latency_ms.p50),
             p99,
-            latency(P99_9, |report| report.latency_ms.p99_9),
+            latency(P99_9, at_half, |report| report.latency_ms.p99_9),
         ]);
+        if !at_quarter.is_empty() {
+            figures.extend([
+                latency(P50_AT_QUARTER, at_quarter, |report| report.latency_ms.p50),
+                latency(P99_AT_QUARTER, at_quarter, |report| report.latency_ms.p99),
+            ]);
+        }
         figures
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bench_kit::{
-    figure::Mark,
+    figure::{Figure, Mark},
     report::{Measured, Report},
 };
 
@@ -46,6 +46,7 @@ pub(crate) fn markdown(report: &Report) -> String {
         text += "One short repetition of each: the marks are for full ones.\n";
     }
     let (end_to_end, further): (Vec<_>, Vec<_>) = report.rows.iter().partition(|row| is_end_to_end(row));
+    let beside: Vec<Measured> = end_to_end.iter().filter_map(|row| without_columns(row)).collect();
     if !end_to_end.is_empty() {
         let heads = COLUMNS.map(|(head, _)| head).join(" | ");
         let _ = write!(
@@ -57,6 +58,7 @@ pub(crate) fn markdown(report: &Report) -> String {
             let _ = writeln!(text, "{}", line(row));
         }
     }
+    let further: Vec<&Measured> = beside.iter().chain(further).collect();
     if !further.is_empty() {
         text += "\n| row | figure | median | mark | |\n|---|---|--:|---|---|\n";
         for row in further {
@@ -71,6 +73,14 @@ pub(crate) fn markdown(report: &Report) -> String {
 
 fn is_end_to_end(row: &Measured) -> bool {
     row.figures.first().is_some_and(|figure| figure.name == TRACES)
+}
+
+/// What a row end to end has measured that has no column and no mark.
+fn without_columns(row: &Measured) -> Option<Measured> {
+    let has_column = |figure: &Figure| COLUMNS.iter().any(|(_, name)| *name == figure.name);
+    let figures: Vec<Figure> =
+        row.figures.iter().filter(|figure| figure.mark.is_none() && !has_column(figure)).cloned().collect();
+    (!figures.is_empty()).then(|| Measured::new(&row.row, &row.text, figures))
 }
 
 fn line(row: &Measured) -> String {
@@ -106,7 +116,7 @@ fn short(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use bench_kit::figure::{Figure, Unit};
+    use bench_kit::figure::Unit;
 
     use super::*;
 
@@ -123,6 +133,18 @@ mod tests {
     fn a_row_end_to_end_is_one_line_with_its_marks() {
         let met = "| `cluster-1000`: a cluster | 21.0 k | – | 1.25 µs | – | – | – | – | – | – | – | – | – | traces/s at least 20.0 k | met |";
         assert_eq!(line(&row(21_000.0, 0.0)), met);
+    }
+
+    #[test]
+    fn what_has_no_column_is_told_below() {
+        let mut row = row(21_000.0, 0.0);
+        assert!(without_columns(&row).is_none());
+        row.figures.push(Figure::new("p99 at a quarter of it", Unit::Microseconds, 4_000.0));
+        let figures = without_columns(&row).unwrap().figures;
+        assert_eq!(
+            figures.into_iter().map(|figure| figure.name).collect::<Vec<_>>(),
+            ["p99 at a quarter of it"]
+        );
     }
 
     #[test]
