@@ -231,8 +231,15 @@ pub const METRICS: &[Metric] = &[
         name: "redis_up",
         kind: Kind::Gauge,
         unit: None,
-        help: "1 if every primary could keep the state when it was last asked, which is each second, else 0. \
+        help: "1 if every primary could keep the state when it was last asked, every two seconds, else 0. \
                Only with state in Redis, or a former state there, which is asked more seldom while it does not answer.",
+    },
+    Metric {
+        name: "redis_clock_skew_seconds",
+        kind: Kind::Gauge,
+        unit: Some(Unit::Seconds),
+        help: "How far the clock of the primary that differs most is ahead (positive) or behind (negative) of this \
+               engine's; 0 as long as they may show the same. Looked at every two seconds.",
     },
     Metric {
         name: "redis_duration_seconds",

@@ -19,6 +19,11 @@ pub(crate) fn up(is_up: bool) {
     gauge!("redis_up").set(if is_up { 1.0 } else { 0.0 });
 }
 
+/// How far the clock of the primary that differs most is from this machine's.
+pub(crate) fn clock_skew(micros: i64) {
+    gauge!("redis_clock_skew_seconds").set(micros as f64 / 1e6);
+}
+
 /// A pipeline was answered, or was given up.
 pub(crate) fn took(time: Duration) {
     histogram!("redis_duration_seconds").record(time.as_secs_f64());

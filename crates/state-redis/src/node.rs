@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use fred::{error::Error, prelude::Value, types::config::Config};
 use futures::future::try_join_all;
 use parking_lot::Mutex;
@@ -143,6 +144,14 @@ impl Node {
     /// Takes the time in microseconds that the server has just told, after it was asked.
     pub(crate) fn set_clock(&self, asked: Instant, time: i64) {
         *self.clock.lock() = Some(Reading { asked, told: Instant::now(), time });
+    }
+
+    /// How far the server's clock is from this machine's, in microseconds: ahead if positive. 0 as long as both may
+    /// show the same, `None` if the server was never asked.
+    pub(crate) fn clock_skew(&self) -> Option<i64> {
+        let Clock { earliest, latest, is_fresh: _ } = self.clock()?;
+        let here = Utc::now().timestamp_micros();
+        Some((earliest - here).max(0) + (latest - here).min(0))
     }
 
     /// Whether it was found fit to keep state not longer ago than this.

@@ -135,6 +135,13 @@ impl Servers {
         self.shared.routes.load().nodes.values().map(Arc::clone).collect()
     }
 
+    /// How far the clock of the primary that differs most is from this machine's, in microseconds: ahead if
+    /// positive. `None` if none was ever asked.
+    pub(crate) fn clock_skew(&self) -> Option<i64> {
+        let skews = self.primaries().into_iter().filter_map(|node| node.clock_skew());
+        skews.max_by_key(|skew| skew.unsigned_abs())
+    }
+
     /// The server at an address that a redirection named, whether it is known or not.
     pub(crate) async fn at(&self, address: &Address) -> Option<Arc<Node>> {
         if let Some(node) = self.shared.routes.load().nodes.get(address) {

@@ -429,6 +429,7 @@ impl StateManager for RedisStateManager {
     async fn ready(&self) -> Result<()> {
         let reached = self.reach().await;
         metric::up(reached.is_ok());
+        self.router.servers().clock_skew().into_iter().for_each(metric::clock_skew);
         reached
     }
 

@@ -184,7 +184,7 @@ async fn with_two_replicas_a_shard_comes_back_by_itself_whatever_the_clock_says(
         let shard = cluster.shards().await.unwrap().swap_remove(0);
         for replica in shard.replicas {
             let node = &cluster.nodes()[replica];
-            node.set_clock(off).unwrap();
+            node.process().set_clock(off).unwrap();
             node.terminate().await.unwrap();
             node.restart().await.unwrap();
         }

@@ -7,6 +7,7 @@
 //! environment: then they stay and their directory is printed.
 
 pub mod certificates;
+mod clock;
 mod directory;
 pub mod engine;
 pub mod gateway;

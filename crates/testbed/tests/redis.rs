@@ -134,7 +134,7 @@ async fn a_clock_may_be_off_from_a_start_on() {
     for program in [Program::Redis, Program::Valkey] {
         let server = RedisServer::start(Options { program, ..Options::default() }).await.unwrap();
         for off in [300, -300, 0] {
-            server.node().set_clock(off).unwrap();
+            server.node().process().set_clock(off).unwrap();
             server.node().restart().await.unwrap();
             let time = server.node().command(&["TIME"]).await.unwrap();
             let theirs: i64 = time.lines().next().unwrap().parse().unwrap();

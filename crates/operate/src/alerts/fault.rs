@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use testbed::{Process, RedisCluster, redis::RedisNode};
+use testbed::{EngineProcess, Process, RedisCluster, redis::RedisNode};
 use tokio::{
     task::JoinSet,
     time::{interval, sleep},
@@ -23,6 +23,8 @@ const WITHOUT_ID: &str = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId
 const WITHOUT_ID_INTERVAL: Duration = Duration::from_millis(200);
 /// What somebody adds to the ledger by hand.
 const ITEMS_FROM_NOWHERE: i64 = 1_000;
+/// So far a clock is ahead.
+const CLOCK_OFF_SECONDS: i32 = 10;
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,7 @@ pub(super) enum Fault {
     ShardDies,
     ReplicaHangs,
     RedisIsSlow,
+    ClockIsOff,
     EndpointFails,
     EndpointRejects,
     IdsAreMissing,
@@ -48,8 +51,8 @@ pub(super) struct Lasting {
 
 impl Fault {
     /// Those that need the cluster for themselves, in their order.
-    pub(super) const ALONE: [Self; 4] =
-        [Self::ProcessesDie, Self::ShardDies, Self::ReplicaHangs, Self::RedisIsSlow];
+    pub(super) const ALONE: [Self; 5] =
+        [Self::ProcessesDie, Self::ShardDies, Self::ReplicaHangs, Self::RedisIsSlow, Self::ClockIsOff];
     /// Those that do not touch each other, and take long.
     pub(super) const TOGETHER: [Self; 6] = [
         Self::EndpointFails,
@@ -67,6 +70,7 @@ impl Fault {
             Self::ShardDies => "a primary of Redis dies with its replica",
             Self::ReplicaHangs => "a replica of Redis hangs",
             Self::RedisIsSlow => "Redis is slow and more clients come than the limits allow",
+            Self::ClockIsOff => "an engine's clock is ahead",
             Self::EndpointFails => "an endpoint refuses until things expire, then is slow",
             Self::EndpointRejects => "an endpoint rejects",
             Self::IdsAreMissing => "a client sends spans without a trace id",
@@ -91,6 +95,7 @@ impl Fault {
             ]],
             Self::ReplicaHangs => &[&["ReplicasBehind"]],
             Self::RedisIsSlow => &[&["HighRedisLatency", "StateFull", "DoorOverloaded"]],
+            Self::ClockIsOff => &[&["ClockSkew"]],
             Self::EndpointFails => {
                 &[&["DeliveryEndpointDown", "UndeliveredNearExpiry", "UndeliveredExpired"], &["DeliveryLag"]]
             }
@@ -133,6 +138,7 @@ impl Fault {
                 ];
                 Ok(())
             }
+            Self::ClockIsOff => set_clock(&scene.engines[0], CLOCK_OFF_SECONDS).await,
             Self::EndpointFails => {
                 scene.archive.becomes(if step == 0 { Mood::Refuses } else { Mood::TakesSlowly });
                 Ok(())
@@ -186,6 +192,7 @@ impl Fault {
                 scene.redis.nodes().iter().try_for_each(|node| node.process().resume())?;
                 scene.redis.mend().await
             }
+            Self::ClockIsOff => set_clock(&scene.engines[0], 0).await,
             Self::EndpointFails => {
                 scene.archive.becomes(Mood::Takes);
                 Ok(())
@@ -210,6 +217,12 @@ async fn stop_again_and_again(redis: Arc<RedisCluster>) {
         redis.nodes().iter().for_each(|node| drop(node.process().resume()));
         sleep(GOES_ON).await;
     }
+}
+
+/// Restarts an engine with its clock off by so many seconds.
+async fn set_clock(engine: &EngineProcess, seconds: i32) -> anyhow::Result<()> {
+    engine.process().set_clock(seconds)?;
+    engine.restart().await
 }
 
 /// Adds to what the first bucket of the first shard says that it has received.

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, anyhow, ensure};
 use rustls::ClientConfig;
 
-use super::{Options, Proxy, Tls, program, resp};
+use super::{Options, Proxy, Tls, resp};
 use crate::{ports::Port, process::Process, wait::Look};
 
 /// Generous for a machine that compiles beside the test; Redis takes some 50 ms.
@@ -106,26 +106,6 @@ impl RedisNode {
     #[must_use]
     pub fn proxy(&self) -> &Proxy {
         self.proxy.as_ref().expect("the server was started with a proxy")
-    }
-
-    /// Lets its clock be off by so many seconds from the next start on.
-    ///
-    /// # Errors
-    /// When libfaketime is not installed.
-    pub fn set_clock(&self, seconds: i32) -> anyhow::Result<()> {
-        let variables = ["LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC"];
-        if seconds == 0 {
-            variables.iter().for_each(|name| self.process.set_variable(name, None));
-        } else {
-            let mut preload = program::faketime_library()?.into_os_string();
-            // jemalloc asks for the time before libfaketime is up, and waits for it; libc's own does not.
-            preload.push(":libc.so.6");
-            let values = [preload, format!("{seconds:+}s").into(), "1".into()];
-            for (name, value) in variables.iter().zip(values) {
-                self.process.set_variable(name, Some(&value));
-            }
-        }
-        Ok(())
     }
 
     /// Whether it speaks TLS.

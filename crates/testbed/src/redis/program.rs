@@ -1,6 +1,6 @@
 //! Which program the servers run, and where it is installed.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, path::PathBuf};
 
 use anyhow::{Context as _, ensure};
 
@@ -42,13 +42,4 @@ fn valkey() -> anyhow::Result<PathBuf> {
         path.display()
     );
     Ok(path)
-}
-
-/// The library that makes a process see another time.
-pub(super) fn faketime_library() -> anyhow::Result<PathBuf> {
-    let directories = fs::read_dir("/usr/lib").context("failed to look for libfaketime in /usr/lib")?;
-    let mut libraries = directories
-        .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketime.so.1")))
-        .filter(|path| path.is_file());
-    libraries.next().context("libfaketime.so.1 is not installed; install it with: sh deploy/setup.sh")
 }

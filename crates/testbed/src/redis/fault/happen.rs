@@ -23,10 +23,10 @@ impl Fault {
             _ => return Ok(()),
         };
         // The primary has that clock too once it is back: a shard has one time.
-        cluster.nodes()[shard.primary].set_clock(seconds)?;
+        cluster.nodes()[shard.primary].process().set_clock(seconds)?;
         for replica in &shard.replicas {
             let node = &cluster.nodes()[*replica];
-            node.set_clock(seconds)?;
+            node.process().set_clock(seconds)?;
             node.terminate().await?;
             node.restart().await?;
         }
@@ -40,7 +40,7 @@ impl Fault {
     pub async fn tidy(self, cluster: &RedisCluster) -> anyhow::Result<()> {
         if matches!(self, Self::ClockForward | Self::ClockBack) {
             for node in cluster.nodes() {
-                node.set_clock(0)?;
+                node.process().set_clock(0)?;
             }
             restart_all(cluster).await?;
         }
