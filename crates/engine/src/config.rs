@@ -1,19 +1,21 @@
 //! The engine's configuration.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+mod correlation;
+mod redis;
+
+use std::net::SocketAddr;
 
 use access::{AuthConfig, LimitsConfig, LimitsKeys};
 use delivery::DeliveryConfig;
-use otlp_codec::{InvalidPattern, SplitOptions};
 use serde::{Deserialize, Serialize};
 use service_lifecycle::{
     AdminConfig, LogConfig, ShutdownConfig, TlsConfig, TlsKeys, TraceConfig, Violation, deserialize_address,
-    mask_password,
 };
-use state_core::{Limits, Settings};
-use state_redis::Acknowledge;
+use state_core::Settings;
 
 use crate::{close::Rules, link::LinksConfig, watch::WatchConfig};
+pub use correlation::CorrelationConfig;
+pub use redis::{RedisConfig, RedisTlsConfig};
 
 /// More of a text would hold up the request that it comes with.
 const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -84,61 +86,6 @@ impl Default for GrpcConfig {
     }
 }
 
-/// `[correlation]`: what belongs together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CorrelationConfig {
-    /// How long a correlation is kept after its last arrival. Default 3600.
-    pub ttl_seconds: u64,
-    /// How long nothing must have arrived until a trace is closed whose root and parents are there.
-    /// Default 2000.
-    pub grace_ms: u64,
-    /// How long nothing must have arrived until any other is closed. Default 60.
-    pub window_seconds: u64,
-    /// Age at which it is closed although more arrives. Default 300. With a short TTL it is at most
-    /// three quarters of that, and the window too, so that nothing is gone before it was closed.
-    pub age_max_seconds: u64,
-    /// Attribute names by which log records without a trace id are correlated, the first one found
-    /// wins; also noted of spans and log records as metadata. Default none.
-    pub keys: Vec<String>,
-    /// Regular expressions, each with one group named `trace_id` or like one of `keys`: what log records
-    /// that would belong to nothing name in the text of their body. Default none.
-    pub text_patterns: Vec<String>,
-    /// How much of the text of a body is searched by `text_patterns`. Default 4096.
-    pub text_bytes_max: usize,
-    /// Most spans, and likewise most log records, in one correlation. Default 10000.
-    pub spans_max: u64,
-    /// Most bytes of OTLP in one correlation. Default 16 MiB.
-    pub bytes_max: u64,
-}
-
-impl Default for CorrelationConfig {
-    fn default() -> Self {
-        let Settings { ttl, limits: Limits { spans_max, bytes_max }, grace, age_max } = Settings::default();
-        Self {
-            ttl_seconds: ttl.as_secs(),
-            grace_ms: grace.as_millis() as u64,
-            window_seconds: 60,
-            age_max_seconds: age_max.as_secs(),
-            keys: Vec::new(),
-            text_patterns: Vec::new(),
-            text_bytes_max: 4_096,
-            spans_max,
-            bytes_max,
-        }
-    }
-}
-
-impl CorrelationConfig {
-    /// How requests are split.
-    ///
-    /// # Errors
-    /// A pattern that cannot be used.
-    pub(crate) fn split_options(&self) -> Result<SplitOptions, InvalidPattern> {
-        SplitOptions::new(self.keys.clone()).with_text_patterns(&self.text_patterns, self.text_bytes_max)
-    }
-}
-
 /// `[memory]`: used when `use_redis_state` is false.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -154,104 +101,6 @@ impl Default for MemoryConfig {
     }
 }
 
-/// `[redis]`: used when `use_redis_state` is true, or when `url` is set, for what Redis still holds.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RedisConfig {
-    /// `redis://host:port` for one server, `redis-cluster://host:port?node=host:port` for a
-    /// cluster, `rediss://` or `rediss-cluster://` for TLS. With state in memory: the Redis of the former state,
-    /// which is emptied. Default empty.
-    pub url: String,
-    /// Most connections of this process to Redis, over all servers. Default 50.
-    pub max_connections: usize,
-    /// Put before every key, so that several deployments may share a Redis. Default empty.
-    pub key_prefix: String,
-    /// Number of buckets; fixed once state is written. Default 24.
-    pub buckets: u16,
-    /// How long an append waits for others to be sent with. Default 1.
-    pub gather_ms: u64,
-    /// How long one operation may take, all attempts together. Default 3000.
-    pub timeout_ms: u64,
-    /// When a write counts as confirmed: `auto`, `primary`, `replicated` or `all_replicas`.
-    /// Default `auto`: `replicated` if every primary had a replica at the first start.
-    pub acknowledge: Acknowledge,
-    /// Most bytes of appends that may be on their way to Redis at once; beyond it requests are
-    /// refused. Default 128 MiB.
-    pub in_flight_bytes_max: usize,
-    /// Files for TLS, used with `rediss://` and `rediss-cluster://`.
-    pub tls: RedisTlsConfig,
-}
-
-/// `[redis.tls]`: files for TLS to Redis.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RedisTlsConfig {
-    /// PEM file with the certificates that sign those of the servers. Default empty: those that the
-    /// operating system trusts.
-    pub ca: String,
-    /// PEM file with the certificate of this process, for servers that ask for one. Default none.
-    pub certificate: String,
-    /// PEM file with its private key.
-    pub key: String,
-}
-
-impl Default for RedisConfig {
-    fn default() -> Self {
-        let state_redis::Config {
-            url,
-            max_connections,
-            key_prefix,
-            buckets,
-            gather,
-            timeout,
-            acknowledge,
-            in_flight_bytes_max,
-            tls: _,
-        } = state_redis::Config::default();
-        let (gather_ms, timeout_ms) = (gather.as_millis() as u64, timeout.as_millis() as u64);
-        Self {
-            url,
-            max_connections,
-            key_prefix,
-            buckets,
-            gather_ms,
-            timeout_ms,
-            acknowledge,
-            in_flight_bytes_max,
-            tls: RedisTlsConfig::default(),
-        }
-    }
-}
-
-impl fmt::Debug for RedisConfig {
-    /// Masks the password in the URL.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            url,
-            max_connections,
-            key_prefix,
-            buckets,
-            gather_ms,
-            timeout_ms,
-            acknowledge,
-            in_flight_bytes_max,
-            tls,
-        } = self;
-        formatter
-            .debug_struct("RedisConfig")
-            .field("url", &mask_password(url))
-            .field("max_connections", max_connections)
-            .field("key_prefix", key_prefix)
-            .field("buckets", buckets)
-            .field("gather_ms", gather_ms)
-            .field("timeout_ms", timeout_ms)
-            .field("acknowledge", acknowledge)
-            .field("in_flight_bytes_max", in_flight_bytes_max)
-            .field("tls", tls)
-            .finish()
-    }
-}
-
 impl Config {
     /// Whether there is a Redis from which this engine was switched to memory.
     pub fn has_former_state(&self) -> bool {
@@ -260,22 +109,12 @@ impl Config {
 
     /// What every backend is told.
     pub fn settings(&self) -> Settings {
-        let CorrelationConfig { ttl_seconds, spans_max, bytes_max, .. } = self.correlation;
-        let (ttl, limits) = (Duration::from_secs(ttl_seconds), Limits { spans_max, bytes_max });
-        let Rules { grace, age_max, .. } = self.rules();
-        Settings { ttl, limits, grace, age_max }
+        self.correlation.settings()
     }
 
     /// When correlations are closed.
     pub(crate) fn rules(&self) -> Rules {
-        let CorrelationConfig { ttl_seconds, grace_ms, window_seconds, age_max_seconds, .. } =
-            self.correlation;
-        let before_the_end = Duration::from_secs(ttl_seconds) * 3 / 4;
-        Rules {
-            grace: Duration::from_millis(grace_ms).min(before_the_end),
-            window: Duration::from_secs(window_seconds).min(before_the_end),
-            age_max: Duration::from_secs(age_max_seconds).min(before_the_end),
-        }
+        self.correlation.rules()
     }
 
     /// What the memory backend is told.
@@ -285,29 +124,7 @@ impl Config {
 
     /// What the Redis backend is told.
     pub fn redis(&self) -> state_redis::Config {
-        let RedisConfig {
-            url,
-            max_connections,
-            key_prefix,
-            buckets,
-            gather_ms,
-            timeout_ms,
-            acknowledge,
-            in_flight_bytes_max,
-            tls: RedisTlsConfig { ca, certificate, key },
-        } = self.redis.clone();
-        let (gather, timeout) = (Duration::from_millis(gather_ms), Duration::from_millis(timeout_ms));
-        state_redis::Config {
-            url,
-            max_connections,
-            key_prefix,
-            buckets,
-            gather,
-            timeout,
-            acknowledge,
-            in_flight_bytes_max,
-            tls: state_redis::Tls { ca, certificate, key },
-        }
+        self.redis.store()
     }
 }
 

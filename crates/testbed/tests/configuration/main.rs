@@ -12,11 +12,13 @@ const BEGIN: &str = "<!-- keys: begin; written by `just configuration` -->\n";
 const END: &str = "<!-- keys: end -->\n";
 
 /// Files with the types that the configurations of engine and gateway consist of.
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     "access/src/admission.rs",
     "access/src/guard.rs",
     "delivery/src/config.rs",
     "engine/src/config.rs",
+    "engine/src/config/correlation.rs",
+    "engine/src/config/redis.rs",
     "engine/src/link/config.rs",
     "engine/src/watch/config.rs",
     "ingest-gateway/src/config.rs",
