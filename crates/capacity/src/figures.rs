@@ -78,7 +78,7 @@ pub struct Cluster {
     pub scattered: [Figure; 3],
 }
 
-const CLUSTER_1000: Pair = end_to_end("cluster-1000", 2.38, 3.64, "just bench --only cluster-1000");
+const CLUSTER_1000: Pair = end_to_end("cluster-1000", 2.58, 3.52, "just bench --only cluster-1000");
 const CORRELATE: &str = "just bench-correlate --only redis-cluster";
 const CORRELATE_REPLICATED: &str = "just bench-correlate --only redis-replicated";
 const STATE: &str = "just bench-state --backend cluster";
@@ -88,9 +88,9 @@ const SWEEP: &str = "just bench-state --sweep all --data DIR";
 /// Three primaries that keep no files.
 pub const PLAIN: Cluster = Cluster {
     by_request: &[
-        (10.0, end_to_end("cluster-trace", 7.45, 5.72, "just bench --only cluster-trace")),
-        (20.0, end_to_end("cluster-20", 5.48, 4.77, "just bench --only cluster-20")),
-        (100.0, end_to_end("latency-100", 3.04, 3.62, "just bench --only latency-100")),
+        (10.0, end_to_end("cluster-trace", 6.93, 5.35, "just bench --only cluster-trace")),
+        (20.0, end_to_end("cluster-20", 5.21, 4.15, "just bench --only cluster-20")),
+        (100.0, end_to_end("latency-100", 2.71, 3.1, "just bench --only latency-100")),
         (1_000.0, CLUSTER_1000),
     ],
     whole: Pair {
@@ -112,9 +112,9 @@ pub const PLAIN: Cluster = Cluster {
 /// Three primaries with a replica each that confirms, and append-only files.
 pub const REPLICATED: Cluster = Cluster {
     by_request: &[
-        (10.0, end_to_end("replicated-trace", 10.74, 13.92, "just bench --only replicated-trace")),
-        (100.0, end_to_end("replicated-100", 3.23, 7.11, "just bench --only replicated-100")),
-        (1_000.0, end_to_end("replicated-1000", 2.42, 8.07, "just bench --only replicated-1000")),
+        (10.0, end_to_end("replicated-trace", 7.84, 10.85, "just bench --only replicated-trace")),
+        (100.0, end_to_end("replicated-100", 3.02, 6.33, "just bench --only replicated-100")),
+        (1_000.0, end_to_end("replicated-1000", 2.61, 6.42, "just bench --only replicated-1000")),
     ],
     whole: Pair {
         engine: figure(4.58, "redis-replicated", "of it in the engine", CORRELATE_REPLICATED),
@@ -134,16 +134,16 @@ pub const REPLICATED: Cluster = Cluster {
 
 /// Arrival by spans in a trace, 1,000 in a request, without replicas.
 pub const BY_TRACE: [(f64, Pair); 3] = [
-    (2.0, end_to_end("cluster-1000-of-2", 4.82, 12.13, "just bench --only cluster-1000-of-2")),
+    (2.0, end_to_end("cluster-1000-of-2", 4.58, 11.19, "just bench --only cluster-1000-of-2")),
     (10.0, CLUSTER_1000),
-    (100.0, end_to_end("cluster-1000-of-100", 1.59, 0.86, "just bench --only cluster-1000-of-100")),
+    (100.0, end_to_end("cluster-1000-of-100", 1.58, 0.86, "just bench --only cluster-1000-of-100")),
 ];
 
 /// Bytes that a span takes in Redis, one copy, by spans in a trace.
 pub const REDIS_BYTES: [(f64, Figure); 3] = [
     (2.0, figure(1_049.0, "pending", "bytes per span in the Redis Cluster, 2 in a trace", PENDING)),
-    (10.0, figure(301.0, "pending", "bytes per span in the Redis Cluster, 10 in a trace", PENDING)),
-    (100.0, figure(113.0, "pending", "bytes per span in the Redis Cluster, 100 in a trace", PENDING)),
+    (10.0, figure(301.66, "pending", "bytes per span in the Redis Cluster, 10 in a trace", PENDING)),
+    (100.0, figure(113.76, "pending", "bytes per span in the Redis Cluster, 100 in a trace", PENDING)),
 ];
 const PENDING: &str = "just bench --only pending";
 /// Spans of all rows have about so many bytes.
@@ -163,28 +163,28 @@ pub const PACKED: [(f64, Figure); 2] = [
 
 /// CPU of engines and Redis for a span, by the number of engines.
 pub const BY_ENGINES: [(f64, Figure); 3] = [
-    (1.0, figure(13.34, "engines", "1 engine: CPU of engines and Redis per span", ENGINES)),
-    (3.0, figure(12.63, "engines", "3 engines: CPU of engines and Redis per span", ENGINES)),
-    (10.0, figure(14.27, "engines", "10 engines: CPU of engines and Redis per span", ENGINES)),
+    (1.0, figure(11.62, "engines", "1 engine: CPU of engines and Redis per span", ENGINES)),
+    (3.0, figure(11.6, "engines", "3 engines: CPU of engines and Redis per span", ENGINES)),
+    (10.0, figure(13.02, "engines", "10 engines: CPU of engines and Redis per span", ENGINES)),
 ];
 const ENGINES: &str = "just bench --only engines";
 
 /// CPU of a gateway for a span, 1,000 in a request.
 pub const GATEWAY_PROTOBUF: Figure =
-    figure(0.595, "cluster-1000-http", "gateway", "just bench --only cluster-1000-http");
+    figure(0.590, "cluster-1000-http", "gateway", "just bench --only cluster-1000-http");
 pub const GATEWAY_JSON: Figure =
-    figure(1.76, "memory-1000-json", "gateway", "just bench --only memory-1000-json");
+    figure(1.52, "memory-1000-json", "gateway", "just bench --only memory-1000-json");
 /// CPU of everything for a request of a trace of ten spans, as JSON through a gateway, and to the engine.
 pub const REQUEST: [Figure; 2] = [
-    figure(207.0, "replaced", "1 with Redis, engine, JSON through a gateway: CPU per request", REPLACED),
-    figure(158.0, "replaced", "1 with Redis, engine, gRPC: CPU per request", REPLACED),
+    figure(331.22, "replaced", "1 with Redis, engine, JSON through a gateway: CPU per request", REPLACED),
+    figure(208.9, "replaced", "1 with Redis, engine, gRPC: CPU per request", REPLACED),
 ];
 const REPLACED: &str = "just bench --only replaced";
 
 const MIB: f64 = 1_048_576.0;
 /// Most memory of an engine whose state is in Redis, at the most spans that it takes.
 pub const ENGINE_MEMORY: Figure = figure(
-    652.0 * MIB,
+    618.8 * MIB,
     "forwarders",
     "engine with Redis Cluster: most memory",
     "just bench --only forwarders",
