@@ -94,8 +94,8 @@ pub const PLAIN: Cluster = Cluster {
         (1_000.0, CLUSTER_1000),
     ],
     whole: Pair {
-        engine: figure(4.61, "redis-cluster", "of it in the engine", CORRELATE),
-        redis: figure(5.31, "redis-cluster", "of it in Redis", CORRELATE),
+        engine: figure(4.62, "redis-cluster", "of it in the engine", CORRELATE),
+        redis: figure(5.05, "redis-cluster", "of it in Redis", CORRELATE),
     },
     append: [
         figure(0.972, "Redis Cluster of 3 primaries/append", "CPU client", STATE),
@@ -117,8 +117,8 @@ pub const REPLICATED: Cluster = Cluster {
         (1_000.0, end_to_end("replicated-1000", 2.61, 6.42, "just bench --only replicated-1000")),
     ],
     whole: Pair {
-        engine: figure(4.58, "redis-replicated", "of it in the engine", CORRELATE_REPLICATED),
-        redis: figure(9.55, "redis-replicated", "of it in Redis", CORRELATE_REPLICATED),
+        engine: figure(4.65, "redis-replicated", "of it in the engine", CORRELATE_REPLICATED),
+        redis: figure(9.63, "redis-replicated", "of it in Redis", CORRELATE_REPLICATED),
     },
     append: [
         figure(1.0, "Redis Cluster of 3 primaries and 3 replicas/append", "CPU client", STATE_REPLICATED),
