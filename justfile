@@ -64,7 +64,7 @@ bench-correlate *arguments:
     @cargo build --release --package correlate-bench --package engine --locked
     @{{target}}/release/correlate-bench "$@"
 
-# Measure everything together, more engines, and Rotel and what is replaced beside it (`just bench --help`; 20 minutes)
+# Measure everything together, more engines, and Rotel and what is replaced beside it (`just bench --help`; 25 minutes)
 bench *arguments: build
     @{{target}}/release/bench "$@"
 

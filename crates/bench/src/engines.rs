@@ -46,28 +46,48 @@ struct Found {
     network: f64,
 }
 
+impl Found {
+    fn cpu(&self) -> f64 {
+        self.report.cpu_us("engine") + self.report.cpu_us("redis")
+    }
+}
+
 /// CPU and commands for each span at the same rate.
+///
+/// The deployments take turns, so that an hour in which the machine is slow is one for all of them; what is compared is
+/// what was measured in the same turn.
 pub(crate) async fn cost(shape: Shape, scale: &Scale) -> anyhow::Result<Vec<Figure>> {
-    let mut figures = Vec::new();
-    let mut first = None;
+    let mut deployments = Vec::new();
     for engines in ENGINES {
-        let deployment = Deployment::start(&Plan { engines, ..Plan::new(State::Cluster) }).await?;
-        let found = several(&deployment, shape, Pace::Rate(RATE), scale).await?;
-        let of = |figure: fn(&Found) -> f64| median(found.iter().map(figure).collect());
-        let cpu = of(|found| found.report.cpu_us("engine") + found.report.cpu_us("redis"));
-        let commands = of(|found| found.commands * 1e3);
+        deployments.push(Deployment::start(&Plan { engines, ..Plan::new(State::Cluster) }).await?);
+    }
+    let mut found = ENGINES.map(|_| Vec::new());
+    for turn in 0..scale.repetitions as u64 {
+        for (found, deployment) in found.iter_mut().zip(&deployments) {
+            // Warming lets closing get to the pace of what arrives.
+            load(deployment, shape, Pace::Rate(RATE), scale.warmup, 2 * turn).send().await?;
+            found.push(one(deployment, shape, Pace::Rate(RATE), scale, 2 * turn + 1).await?);
+        }
+    }
+    let mut figures = Vec::new();
+    for (engines, several) in ENGINES.into_iter().zip(&found) {
+        let of = |figure: fn(&Found) -> f64| median(several.iter().map(figure).collect());
         let name = |figure| told(engines, figure);
-        figures.push(Figure::new(name(CPU), Unit::Microseconds, cpu));
-        figures.push(Figure::new(name(COMMANDS), Unit::Count, commands));
+        figures.push(Figure::new(name(CPU), Unit::Microseconds, of(Found::cpu)));
+        figures.push(Figure::new(name(COMMANDS), Unit::Count, of(|found| found.commands * 1e3)));
         let p99 = of(|found| found.report.latency_ms.p99 * 1e3);
         figures.push(Figure::new(name("p99"), Unit::Microseconds, p99));
         let rss = of(|found| found.report.rss_bytes("engine")) / engines as f64;
         figures.push(Figure::new(name("memory of each"), Unit::Bytes, rss));
-        let (first_cpu, first_commands) = *first.get_or_insert((cpu, commands));
         if engines > 1 {
+            let times = |figure: fn(&Found) -> f64| {
+                median(
+                    several.iter().zip(&found[0]).map(|(these, one)| figure(these) / figure(one)).collect(),
+                )
+            };
             for (figure, times) in [
-                ("CPU per span, of that of 1", cpu / first_cpu),
-                ("commands, of those of 1", commands / first_commands),
+                ("CPU per span, of that of 1", times(Found::cpu)),
+                ("commands, of those of 1", times(|found| found.commands)),
             ] {
                 figures.push(Figure::new(name(figure), Unit::Share, times).with_mark(Mark::AtMost(MARK)));
             }
@@ -121,37 +141,47 @@ async fn several(
     pace: Pace,
     scale: &Scale,
 ) -> anyhow::Result<Vec<Found>> {
-    let load = |seed, time| Load {
+    load(deployment, shape, pace, scale.warmup, 0).send().await?;
+    let mut found = Vec::new();
+    for turn in 1..=scale.repetitions as u64 {
+        found.push(one(deployment, shape, pace, scale, turn).await?);
+    }
+    Ok(found)
+}
+
+/// Measures one load on all engines of a deployment.
+async fn one(
+    deployment: &Deployment,
+    shape: Shape,
+    pace: Pace,
+    scale: &Scale,
+    turn: u64,
+) -> anyhow::Result<Found> {
+    let (commands, used) = (deployment.redis_commands().await?, cpu::of_this_process()?);
+    let report = load(deployment, shape, pace, scale.time, turn).send().await?;
+    let commands = (deployment.redis_commands().await? - commands) / report.spans as f64;
+    let network = micros(cpu::of_this_process()? - used) / 1e6 / report.seconds;
+    note(&format!(
+        "{} engines: {:.0} spans/s, {:.2} µs per span in engines, {:.2} in Redis, {commands:.3} commands",
+        deployment.engines().len(),
+        report.spans_per_second,
+        report.cpu_us("engine"),
+        report.cpu_us("redis")
+    ));
+    Ok(Found { report, commands, network })
+}
+
+fn load(deployment: &Deployment, shape: Shape, pace: Pace, time: Duration, turn: u64) -> Load {
+    let engines = deployment.engines().iter().map(EngineProcess::process);
+    let processes = named(engines.chain(deployment.nodes().iter().map(|node| node.process())));
+    Load {
         targets: deployment.engines().iter().map(EngineProcess::url).collect(),
         protocol: Protocol::Grpc,
         shape,
         pace,
         warmup: Duration::ZERO,
         time,
-        seed: SEED + seed,
-        processes: named(
-            deployment
-                .engines()
-                .iter()
-                .map(EngineProcess::process)
-                .chain(deployment.nodes().iter().map(|node| node.process())),
-        ),
-    };
-    load(0, scale.warmup).send().await?;
-    let mut found = Vec::new();
-    for seed in 1..=scale.repetitions as u64 {
-        let (commands, used) = (deployment.redis_commands().await?, cpu::of_this_process()?);
-        let report = load(seed, scale.time).send().await?;
-        let commands = (deployment.redis_commands().await? - commands) / report.spans as f64;
-        let network = micros(cpu::of_this_process()? - used) / 1e6 / report.seconds;
-        note(&format!(
-            "{} engines: {:.0} spans/s, {:.2} µs per span in engines, {:.2} in Redis, {commands:.3} commands",
-            deployment.engines().len(),
-            report.spans_per_second,
-            report.cpu_us("engine"),
-            report.cpu_us("redis")
-        ));
-        found.push(Found { report, commands, network });
+        seed: SEED + turn,
+        processes,
     }
-    Ok(found)
 }

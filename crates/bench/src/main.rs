@@ -42,7 +42,7 @@ use crate::{row::Row, scale::Scale};
 /// what more engines change; and Rotel and a stand-in for what the engine replaces (both installed from PyPI
 /// when their rows are measured for the first time) with the same requests.
 ///
-/// Everything takes about 20 minutes on a quiet machine. Prints markdown tables, or with --json one line with
+/// Everything takes about 25 minutes on a quiet machine. Prints markdown tables, or with --json one line with
 /// the headline figures, in which `failed` names the rows that miss a mark or could not be measured.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]

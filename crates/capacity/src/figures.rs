@@ -163,9 +163,9 @@ pub const PACKED: [(f64, Figure); 2] = [
 
 /// CPU of engines and Redis for a span, by the number of engines.
 pub const BY_ENGINES: [(f64, Figure); 3] = [
-    (1.0, figure(11.62, "engines", "1 engine: CPU of engines and Redis per span", ENGINES)),
-    (3.0, figure(11.6, "engines", "3 engines: CPU of engines and Redis per span", ENGINES)),
-    (10.0, figure(13.02, "engines", "10 engines: CPU of engines and Redis per span", ENGINES)),
+    (1.0, figure(11.91, "engines", "1 engine: CPU of engines and Redis per span", ENGINES)),
+    (3.0, figure(11.96, "engines", "3 engines: CPU of engines and Redis per span", ENGINES)),
+    (10.0, figure(11.97, "engines", "10 engines: CPU of engines and Redis per span", ENGINES)),
 ];
 const ENGINES: &str = "just bench --only engines";
 

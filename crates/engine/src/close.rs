@@ -3,6 +3,7 @@
 
 mod agenda;
 mod finish;
+mod pace;
 mod settle;
 mod verdict;
 
@@ -17,18 +18,16 @@ use tracing::debug;
 
 use crate::{activity::Activity, link::Linker, watch::Watchers};
 use agenda::Agenda;
+use pace::Pace;
 use settle::{Settled, Settler};
 use verdict::Verdict;
 pub(crate) use verdict::{Cause, Close, Rules};
 
-/// How often an engine looks for what is due that has taken something in lately. A close is later by half
-/// of it on average.
-const TICK: Duration = Duration::from_millis(300);
 /// How often an engine looks that has found much: what is due is closed evenly rather than all at once, when
 /// requests would wait.
 const BUSY_TICK: Duration = Duration::from_millis(50);
-/// How often any other looks, for those whose engine is gone: ten engines keep an idle Redis busy for less
-/// than a hundredth of a core.
+/// How often one looks that has not taken anything in lately, for those whose engine is gone: ten engines keep
+/// an idle Redis busy for less than a hundredth of a core.
 const IDLE_TICK: Duration = Duration::from_secs(5);
 /// Most correlations of one round. A round looks into every bucket, which is dear for few; larger ones keep the
 /// store from what clients wait for.
@@ -54,6 +53,10 @@ pub(crate) struct Closer {
     activity: Activity,
     /// When to look at what it has put back.
     agenda: Agenda,
+    /// How often it looks while it takes something in.
+    pace: Pace,
+    /// When it looked last.
+    looked: Instant,
     /// From when on it counts that nothing has arrived.
     calm_from: Instant,
 }
@@ -68,7 +71,16 @@ impl Closer {
         activity: Activity,
     ) -> Self {
         let settler = Settler { store: Arc::clone(&store), delivery, linker, watchers };
-        Self { store, rules, settler, activity, agenda: Agenda::new(), calm_from: Instant::now() }
+        Self {
+            store,
+            rules,
+            settler,
+            activity,
+            agenda: Agenda::new(),
+            pace: Pace::new(),
+            looked: Instant::now(),
+            calm_from: Instant::now(),
+        }
     }
 
     /// Closes until it is stopped; what it has begun by then is finished and handed over.
@@ -78,7 +90,7 @@ impl Closer {
             let is_active = claimed > 0 || self.activity.is_within(self.rules.grace + CALM);
             let tick = match claimed {
                 MUCH.. => BUSY_TICK,
-                _ if is_active => TICK,
+                _ if is_active => self.pace.tick(),
                 _ => IDLE_TICK,
             };
             // Engines that started together do not look together for ever.
@@ -115,14 +127,22 @@ impl Closer {
         let round = |unrest: Duration| async move {
             let claims = store.claim_due(CLAIMED_MAX, LEASE).await?;
             let claimed = claims.len();
+            let late: Vec<_> = claims.iter().map(|claim| claim.quiet.saturating_sub(rules.grace)).collect();
             let judge = |claim: &Claim, structure: &_| verdict::judge(claim, structure, rules, unrest);
-            Ok((claimed, settler.settle(claims, judge).await))
+            Ok((claimed, late, settler.settle(claims, judge).await))
         };
+        let elapsed = self.looked.elapsed();
+        self.looked = Instant::now();
         let mut rounds = FuturesUnordered::new();
         rounds.push(round(unrest(self.calm_from)));
         let mut claimed_most = 0;
         while let Some(answer) = rounds.next().await {
-            let (claimed, settled) = answer.unwrap_or_else(|error| (0, Settled::failed(error)));
+            let (claimed, late, settled) =
+                answer.unwrap_or_else(|error| (0, Vec::new(), Settled::failed(error)));
+            if claimed_most == 0 {
+                // Later rounds find what the first one has left.
+                self.pace.found(elapsed, late.into_iter());
+            }
             claimed_most = claimed_most.max(claimed);
             settled.look_after.into_iter().for_each(|after| self.agenda.note(after));
             if let Err(error) = settled.answer {
