@@ -76,6 +76,13 @@ pub(crate) struct Clock {
     pub(crate) is_fresh: bool,
 }
 
+impl Clock {
+    /// How far it is ahead of another time, at least; negative if it is behind, 0 if both may be the same.
+    fn ahead_of(&self, time: i64) -> i64 {
+        (self.earliest - time).max(0) + (self.latest - time).min(0)
+    }
+}
+
 /// What every node of a store has in common.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeConfig {
@@ -149,9 +156,7 @@ impl Node {
     /// How far the server's clock is from this machine's, in microseconds: ahead if positive. 0 as long as both may
     /// show the same, `None` if the server was never asked.
     pub(crate) fn clock_skew(&self) -> Option<i64> {
-        let Clock { earliest, latest, is_fresh: _ } = self.clock()?;
-        let here = Utc::now().timestamp_micros();
-        Some((earliest - here).max(0) + (latest - here).min(0))
+        Some(self.clock()?.ahead_of(Utc::now().timestamp_micros()))
     }
 
     /// Whether it was found fit to keep state not longer ago than this.
@@ -219,4 +224,18 @@ impl Node {
 pub(crate) fn any_connected(links: &[Link], start: usize) -> &Link {
     let mut in_turn = (0..links.len()).map(|step| &links[(start + step) % links.len()]);
     in_turn.find(|link| link.is_connected()).unwrap_or(&links[start % links.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_off_only_as_far_as_it_must_be() {
+        // Asked of a server that took a while: it shows something from 100 to 140.
+        let clock = Clock { earliest: 100, latest: 140, is_fresh: true };
+        for (here, ahead) in [(90, 10), (100, 0), (120, 0), (140, 0), (155, -15)] {
+            assert_eq!(clock.ahead_of(here), ahead, "at {here}");
+        }
+    }
 }

@@ -107,7 +107,7 @@ impl fmt::Debug for RedisConfig {
 impl RedisConfig {
     /// What the Redis backend is told.
     pub(super) fn store(&self) -> state_redis::Config {
-        let RedisConfig {
+        let Self {
             url,
             max_connections,
             key_prefix,
